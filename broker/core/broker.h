@@ -1,0 +1,65 @@
+/* The whole broker without I/O: topics, subscriptions, the tail, sessions, on top of a log_io and a clock.
+ * Loop thread only. */
+#ifndef PSBROKER_BROKER_H
+#define PSBROKER_BROKER_H
+
+#include "clock.h"
+#include "log_io.h"
+#include "logger.h"
+#include "protocol.h"
+
+struct broker;
+
+struct broker_config {
+    struct limits limits;           /* zero members get defaults */
+    uint64_t publish_window;        /* uncommitted bytes per connection; 0: 16 MiB */
+    uint64_t publish_total;         /* uncommitted bytes of all connections together; 0: 64 MiB */
+    uint64_t tail_bytes;            /* memory of the tail; 0: 32 MiB */
+    uint32_t ping_interval_ms;      /* 0: 30,000 */
+    uint32_t delivery_bytes;        /* handed to one socket at a time; 0: 256 KiB */
+    uint32_t max_topics;            /* 0: 100,000 */
+    const char *server_version;
+};
+
+/* What only the floors above can know, for `info`. */
+struct broker_probe {
+    uint32_t connections;
+    uint64_t queued_bytes; /* in sockets' queues */
+    uint64_t oldest_reader_ms;
+    uint64_t memory_bytes;
+};
+
+struct broker_io {
+    struct log_io log;
+    struct clock clock;
+    struct logger logger;
+    /* broker_tick() is wanted at this clock time (replaces an earlier wish). */
+    void (*arm)(void *ctx, uint64_t at_ns);
+    void (*probe)(void *ctx, struct broker_probe *probe);
+    /* Draining is over: nothing is under way in the log and every answer was queued. Called once. */
+    void (*drained)(void *ctx);
+    /* The store failed (PS_UNKNOWN, PS_STORAGE_FAILED, PS_FOREIGN_WRITER): the process must stop. Affected
+     * publishers have been told. Called once. */
+    void (*failed)(void *ctx, enum ps_status status);
+    void *ctx;
+};
+
+/* Ours to free with broker_free(), after every session was freed and every log request done.
+ * NULL when out of memory. */
+struct broker *broker_new(const struct broker_config *config, const struct broker_io *io,
+                          const struct store_opened *opened);
+void broker_free(struct broker *broker); /* takes NULL */
+
+/* One call per stored topic, before the first session: the `show` of store_load(), ctx = the broker.
+ * broker_load_failed() says whether memory ran out meanwhile. */
+void broker_load_topic(void *ctx, const struct store_topic *topic);
+bool broker_load_failed(const struct broker *broker);
+
+/* Time passed: pings, time-outs, committed offsets that waited 100 ms, progress marks. */
+void broker_tick(struct broker *broker);
+
+/* Refuse new publications with PS_DRAINING, answer those under way, commit offsets, send Goodbye to all;
+ * then io.drained(). */
+void broker_drain(struct broker *broker);
+
+#endif

@@ -1,0 +1,30 @@
+/* The store in one SQLite file, `psbroker.db` in a directory of its own. storage/README.md has every table
+ * and every rule. */
+#ifndef PSBROKER_STORE_SQLITE_H
+#define PSBROKER_STORE_SQLITE_H
+
+#include "store.h"
+
+/* Levels as in syslog: 3 error, 4 warning, 6 info, 7 debug. `text` is one line without a newline, in
+ * logfmt (key=value …), borrowed until it returns. May be called on the writer thread and reader threads. */
+typedef void store_log_fn(void *ctx, int level, const char *text);
+
+struct store_sqlite_config {
+    const char *directory;    /* exists and is ours; the caller holds its lock */
+    uint64_t disk_floor_bytes;/* publications are refused with less free space than this */
+    uint64_t wal_hard_bytes;  /* and with a WAL above this (0: 1 GiB) */
+    uint64_t max_topics;      /* 0: 100,000 */
+    store_log_fn *log;        /* NULL: silent */
+    void *log_ctx;
+};
+
+/* Opens or creates, migrates, recovers (a bounded number of rows is read), commits a row at FULL, tries to
+ * empty the WAL. On failure `error` (of `error_size` bytes) holds a sentence that says what is wrong and
+ * what to do.
+ * PS_OK; PS_FOREIGN_FILE (not ours, or foreign objects under our names); PS_NEWER_SCHEMA; PS_DAMAGED;
+ * PS_ACCESS_DENIED; PS_DISK_FULL; PS_STORAGE_BUSY (held by an outside lock for 30 s); PS_IO_ERROR;
+ * PS_NO_MEMORY. */
+enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struct store **store,
+                                 struct store_opened *opened, char *error, size_t error_size);
+
+#endif
