@@ -13,9 +13,9 @@
 enum {
     FRAME_HEADER_BYTES = 4,
     FRAME_CAP_BEFORE_HELLO = 4 * 1024,
-    FRAME_OVERHEAD_BYTES = 64 * 1024,           /* frame cap = max_message + this */
-    FRAME_HARD_CAP = 16 * 1024 * 1024,          /* no frame in either direction is larger */
-    FRAME_BUFFER_BYTES = 128 * 1024             /* an ordinary receive buffer */
+    FRAME_OVERHEAD_BYTES = 64 * 1024,  /* frame cap = max_message + this */
+    FRAME_HARD_CAP = 16 * 1024 * 1024, /* no frame in either direction is larger */
+    FRAME_BUFFER_BYTES = 128 * 1024    /* an ordinary receive buffer */
 };
 
 struct buffer {

@@ -16,13 +16,14 @@ enum {
 };
 
 struct header {
-    struct span name;  /* 1..255 bytes of UTF-8, no control characters, unique in the message (bytes compared) */
+    struct span
+        name; /* 1..255 bytes of UTF-8, no control characters, unique in the message (bytes compared) */
     struct span value; /* UTF-8 without NUL, may be empty */
 };
 
 struct message {
-    uint64_t offset;      /* assigned by the store */
-    int64_t published_at; /* microseconds since 1970 UTC, assigned by the store */
+    uint64_t offset;       /* assigned by the store */
+    int64_t published_at;  /* microseconds since 1970 UTC, assigned by the store */
     struct span publisher; /* absent when the publisher gave no id */
     struct span key;       /* absent differs from empty */
     struct span payload;   /* always present once validated, may be empty */
@@ -41,8 +42,8 @@ enum ps_status message_validate(const struct message *message, size_t max_bytes)
 /* One encoded message inside a batch. */
 struct batch_entry {
     uint64_t offset;
-    uint32_t end;     /* position just behind it in `bytes`; it begins where the one before ends */
-    uint32_t credit;  /* message_bytes() of it */
+    uint32_t end;    /* position just behind it in `bytes`; it begins where the one before ends */
+    uint32_t credit; /* message_bytes() of it */
 };
 
 /* Messages of one topic in offset order, encoded as the wire wants them. Immutable once built. References
@@ -50,11 +51,11 @@ struct batch_entry {
 struct batch {
     unsigned refs;
     uint32_t count;
-    uint32_t capacity;       /* entries */
+    uint32_t capacity; /* entries */
     struct batch_entry *entries;
     uint8_t *bytes;
-    size_t size;             /* bytes used */
-    size_t room;             /* bytes allocated */
+    size_t size; /* bytes used */
+    size_t room; /* bytes allocated */
 };
 
 /* Ours, with one reference, empty; NULL when out of memory. The hints only save growing. */

@@ -27,7 +27,7 @@ struct protocol_error {
     enum ps_status status; /* may be a number that ps_status_known() does not know */
     struct span text;      /* absent: the table's text is meant */
     bool retryable;
-    bool unknown;          /* outcome: unknown rather than refused */
+    bool unknown; /* outcome: unknown rather than refused */
     uint32_t retry_after_ms;
     struct span topic;
     struct optional_u64 offset_from, offset_to;

@@ -17,7 +17,8 @@
     X(FRAME_TOO_LARGE, 2, "frame_too_large", false, "the frame is larger than the announced limit")          \
     X(UNSUPPORTED, 3, "unsupported", false, "this broker does not know what was asked for")                  \
     X(VERSION_MISMATCH, 4, "version_mismatch", false, "no protocol version in common")                       \
-    X(PROTOCOL_VIOLATION, 5, "protocol_violation", false, "a valid frame at a moment that does not allow it") \
+    X(PROTOCOL_VIOLATION, 5, "protocol_violation", false,                                                    \
+      "a valid frame at a moment that does not allow it")                                                    \
     X(TIMED_OUT, 6, "timed_out", true, "the peer did not answer in time")                                    \
     /* names and values */                                                                                   \
     X(BAD_TOPIC, 10, "bad_topic", false, "not a topic name")                                                 \

@@ -20,20 +20,20 @@
 /* ---------------------------------------------------------------------------------------------- writing */
 
 enum store_op_kind {
-    STORE_APPEND,        /* messages to one topic */
-    STORE_ATTACH,        /* store a durable subscription, or take it over */
-    STORE_OFFSETS,       /* committed offsets */
-    STORE_SEEK,          /* move a durable subscription */
-    STORE_FORGET,        /* remove a durable subscription */
-    STORE_DELETE_TOPIC   /* logical deletion */
+    STORE_APPEND,      /* messages to one topic */
+    STORE_ATTACH,      /* store a durable subscription, or take it over */
+    STORE_OFFSETS,     /* committed offsets */
+    STORE_SEEK,        /* move a durable subscription */
+    STORE_FORGET,      /* remove a durable subscription */
+    STORE_DELETE_TOPIC /* logical deletion */
 };
 
 /* Outcomes: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY, PS_NO_MEMORY, PS_LIMIT_EXCEEDED (topics), PS_INTERNAL.
  * A message can be refused alone: its own status says so, and `status` of the operation is then PS_OK if at
  * least one was accepted. The accepted ones, in their order, have consecutive offsets and seqs. */
 struct store_append {
-    struct span topic;          /* valid name; the topic is created if need be */
-    struct message *messages;   /* offset, published_at and status are written by the store */
+    struct span topic;        /* valid name; the topic is created if need be */
+    struct message *messages; /* offset, published_at and status are written by the store */
     uint32_t count;
     /* results */
     uint32_t accepted;
@@ -108,11 +108,12 @@ struct store_op {
 
 /* What a commit tells about the whole store. */
 struct store_state {
-    uint64_t mark;             /* seq that the next message will get */
-    uint64_t indexed_through;  /* runs up to this seq, inclusive, are findable without store_topic.recent; 0: none */
+    uint64_t mark; /* seq that the next message will get */
+    uint64_t
+        indexed_through; /* runs up to this seq, inclusive, are findable without store_topic.recent; 0: none */
     uint64_t wal_bytes, database_bytes, free_disk_bytes;
-    uint64_t checkpoints;      /* completed since the start */
-    bool falling_behind;       /* the index is two epochs behind: publishing should slow down */
+    uint64_t checkpoints; /* completed since the start */
+    bool falling_behind;  /* the index is two epochs behind: publishing should slow down */
 };
 
 /* ---------------------------------------------------------------------------------------------- reading */

@@ -11,13 +11,13 @@
 struct broker;
 
 struct broker_config {
-    struct limits limits;           /* zero members get defaults */
-    uint64_t publish_window;        /* uncommitted bytes per connection; 0: 16 MiB */
-    uint64_t publish_total;         /* uncommitted bytes of all connections together; 0: 64 MiB */
-    uint64_t tail_bytes;            /* memory of the tail; 0: 32 MiB */
-    uint32_t ping_interval_ms;      /* 0: 30,000 */
-    uint32_t delivery_bytes;        /* handed to one socket at a time; 0: 256 KiB */
-    uint32_t max_topics;            /* 0: 100,000 */
+    struct limits limits;      /* zero members get defaults */
+    uint64_t publish_window;   /* uncommitted bytes per connection; 0: 16 MiB */
+    uint64_t publish_total;    /* uncommitted bytes of all connections together; 0: 64 MiB */
+    uint64_t tail_bytes;       /* memory of the tail; 0: 32 MiB */
+    uint32_t ping_interval_ms; /* 0: 30,000 */
+    uint32_t delivery_bytes;   /* handed to one socket at a time; 0: 256 KiB */
+    uint32_t max_topics;       /* 0: 100,000 */
     const char *server_version;
 };
 

@@ -14,9 +14,9 @@
 /* ----------------------------------------------------------------------------------------------- writing */
 
 struct log_write {
-    struct store_op op;  /* op.status and the results are set when done */
-    uint64_t source;     /* number of the connection; 0: the broker itself */
-    size_t bytes;        /* message bytes in it: bounds a commit */
+    struct store_op op; /* op.status and the results are set when done */
+    uint64_t source;    /* number of the connection; 0: the broker itself */
+    size_t bytes;       /* message bytes in it: bounds a commit */
     uint32_t messages;
     void (*done)(struct log_write *write, const struct store_state *state);
     struct log_write *next; /* the other side's */

@@ -20,7 +20,7 @@ struct logger {
 /* One event: `logger_event(l, LOG_LEVEL_INFO, "listening", "address=%s port=%d", a, p)`. Values that may
  * hold blanks or come from peers are quoted by the caller with logger_quote(). Any thread. */
 __attribute__((format(printf, 4, 5))) void logger_event(const struct logger *logger, enum log_level level,
-                                                       const char *event, const char *format, ...);
+                                                        const char *event, const char *format, ...);
 
 /* Writes a logfmt value for any bytes into `place` (always NUL-terminated, cut with … when too long): bare when
  * it has only letters, digits and -_./:+@#, else in double quotes with \xNN for control and non-ASCII bytes.

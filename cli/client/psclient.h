@@ -60,19 +60,19 @@ struct psc_error {
 struct psc_server {
     uint8_t log_id[16];
     const char *version;
-    uint32_t max_message;    /* payload + key + headers, bytes */
+    uint32_t max_message; /* payload + key + headers, bytes */
     uint32_t max_frame;
     uint64_t publish_window; /* bytes */
     uint32_t ping_interval_ms;
 };
 
 struct psc_options {
-    const char *host;      /* NULL: 127.0.0.1 */
-    int port;              /* 0: 7420 */
-    const char *unix_path; /* when not NULL, instead of host and port */
-    struct psc_bytes id;   /* becomes the publisher of what is published; absent: none */
+    const char *host;            /* NULL: 127.0.0.1 */
+    int port;                    /* 0: 7420 */
+    const char *unix_path;       /* when not NULL, instead of host and port */
+    struct psc_bytes id;         /* becomes the publisher of what is published; absent: none */
     uint32_t connect_timeout_ms; /* a first connect that is refused is tried again this long; 0: 2000 */
-    bool reconnect;        /* after a lost connection: 0.1 to 5 s apart with jitter, for ever */
+    bool reconnect;              /* after a lost connection: 0.1 to 5 s apart with jitter, for ever */
     /* Connected and welcomed; also after each reconnect, when subscriptions are being attached again. */
     void (*connected)(struct psc_client *client, const struct psc_server *server, void *data);
     /* The connection is gone. `retry_in_ms` is negative when the library does not try again: then the client
@@ -111,8 +111,8 @@ typedef void psc_published_fn(const struct psc_error *error, uint64_t offset, vo
  * PS_OK: `published` will be called. PS_LIMIT_EXCEEDED: the publish window is full, nothing was queued, the
  * `writable` callback comes. PS_BAD_TOPIC, PS_RESERVED_TOPIC, PS_BAD_HEADER, PS_MESSAGE_TOO_LARGE (limits as
  * announced by the broker, before the first connect the defaults), PS_NO_MEMORY: nothing was queued. */
-enum ps_status psc_publish(struct psc_client *client, struct psc_bytes topic, const struct psc_message *message,
-                           psc_published_fn *published, void *data);
+enum ps_status psc_publish(struct psc_client *client, struct psc_bytes topic,
+                           const struct psc_message *message, psc_published_fn *published, void *data);
 
 /* Publications queued or sent and not yet answered. */
 size_t psc_pending(const struct psc_client *client);
@@ -191,7 +191,8 @@ enum ps_status psc_forget(struct psc_client *client, struct psc_bytes durable_id
 enum ps_status psc_seek(struct psc_client *client, struct psc_bytes durable_id, struct psc_bytes filter,
                         enum psc_start to, uint64_t offset, psc_done_fn *done, void *data);
 
-enum ps_status psc_delete_topic(struct psc_client *client, struct psc_bytes topic, psc_done_fn *done, void *data);
+enum ps_status psc_delete_topic(struct psc_client *client, struct psc_bytes topic, psc_done_fn *done,
+                                void *data);
 
 struct psc_topic_info {
     struct psc_bytes topic;
@@ -201,7 +202,8 @@ struct psc_topic_info {
 /* One call per topic in byte order of names (topic != NULL), then a last one: topic == NULL, error == NULL or why it failed. */
 typedef void psc_topic_fn(const struct psc_error *error, const struct psc_topic_info *topic, void *data);
 /* `filter` absent: all topics. Pages are fetched as needed. */
-enum ps_status psc_list_topics(struct psc_client *client, struct psc_bytes filter, psc_topic_fn *each, void *data);
+enum ps_status psc_list_topics(struct psc_client *client, struct psc_bytes filter, psc_topic_fn *each,
+                               void *data);
 
 struct psc_position {
     struct psc_bytes topic;
@@ -216,8 +218,8 @@ struct psc_subscription_info {
     size_t position_count;
 };
 /* One call per stored subscription in byte order of (id, filter), then a last one with NULL. */
-typedef void psc_subscription_fn(const struct psc_error *error, const struct psc_subscription_info *subscription,
-                                 void *data);
+typedef void psc_subscription_fn(const struct psc_error *error,
+                                 const struct psc_subscription_info *subscription, void *data);
 /* `durable_id` absent: of all ids. */
 enum ps_status psc_list_subscriptions(struct psc_client *client, struct psc_bytes durable_id,
                                       psc_subscription_fn *each, void *data);

@@ -10,11 +10,11 @@
 typedef void store_log_fn(void *ctx, int level, const char *text);
 
 struct store_sqlite_config {
-    const char *directory;    /* exists and is ours; the caller holds its lock */
-    uint64_t disk_floor_bytes;/* publications are refused with less free space than this */
-    uint64_t wal_hard_bytes;  /* and with a WAL above this (0: 1 GiB) */
-    uint64_t max_topics;      /* 0: 100,000 */
-    store_log_fn *log;        /* NULL: silent */
+    const char *directory;     /* exists and is ours; the caller holds its lock */
+    uint64_t disk_floor_bytes; /* publications are refused with less free space than this */
+    uint64_t wal_hard_bytes;   /* and with a WAL above this (0: 1 GiB) */
+    uint64_t max_topics;       /* 0: 100,000 */
+    store_log_fn *log;         /* NULL: silent */
     void *log_ctx;
 };
 
