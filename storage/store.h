@@ -136,7 +136,8 @@ struct store_topic {
     size_t recent_count;
 };
 
-/* Receives one message of history; spans are borrowed until it returns. False ends the read. */
+/* Receives one message of history; spans are borrowed until it returns. False ends the read behind this
+ * message. */
 typedef bool store_message_fn(void *ctx, const struct message *message);
 
 /* A bounded step through one topic. Reads offsets [from, to) and stops after max_messages, max_bytes (of
@@ -144,7 +145,8 @@ typedef bool store_message_fn(void *ctx, const struct message *message);
  * before a message is shown.
  * Outcomes: PS_OK (next_offset says where to go on; == to when done); PS_DAMAGED (messages before
  * `damaged_offset` were shown, that one does not match its checksum or is missing); PS_NO_MEMORY;
- * PS_STORAGE_FAILED. Offsets below first_kept are not there any more: the read begins at first_kept. */
+ * PS_STORAGE_FAILED. Offsets below first_kept are not there any more: the read begins at first_kept. Offsets
+ * at and behind topic.next_offset may not be there yet: the read ends with PS_OK before the first of those. */
 struct store_read {
     struct store_topic topic; /* borrowed until the call returns */
     uint64_t from, to;
@@ -161,7 +163,9 @@ struct store_read {
 };
 
 /* Where a subscription stands in each of some topics: its committed offset if one is stored, else what its
- * start rule says, resolved against its mark. A topic created at or after the mark starts at its beginning. */
+ * start rule says, resolved against its mark. A topic created at or after the mark starts at its beginning;
+ * START_OFFSET names its offset in any topic. The offset may lie below what is still kept: the caller sees
+ * the gap. */
 struct store_position {
     struct store_topic topic;
     /* results */
@@ -229,6 +233,8 @@ struct store_reader {
 };
 
 /* Everything in one atomic commit with one sync. Writer thread.
+ * Operations take effect in their order; only appends that follow one another may be regrouped by topic. So
+ * a mark taken between two appends of one commit lies between their seqs.
  * PS_OK: each operation carries its own outcome; a refused one left nothing behind.
  * PS_UNKNOWN: the commit's own write or sync failed; operations not refused carry PS_UNKNOWN; the store
  * takes no further commit and the process must stop. PS_FOREIGN_WRITER, PS_STORAGE_FAILED: nothing was done,
