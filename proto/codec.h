@@ -9,13 +9,17 @@
 #include "arena.h"
 #include "protocol.h"
 
-/* The arena budget that every frame of `body_size` bytes within the announced limits fits in. */
+/* The arena budget that every frame of `body_size` bytes within the announced limits fits in:
+ * 16 KiB + 320 for each two bytes, up to PROTOCOL_MAX_MESSAGES_PER_FRAME times (messages, groups, runs,
+ * subscriptions) + 12 for each byte (headers, starts, positions, topics). It is a bound, not what is used:
+ * unknown members cost nothing, an ordinary frame less than 4 KiB. */
 size_t codec_arena_budget(size_t body_size);
 
 /* Decodes one frame body. Spans in *frame point into `body`, arrays into `arena`.
  * PS_OK; PS_MALFORMED (not protobuf, a required member missing, a value out of range);
  * PS_LIMIT_EXCEEDED (the arena's budget: too many members for its size); PS_NO_MEMORY.
- * After PS_OK a frame of unknown kind has kind CLIENT_NONE / SERVER_NONE and keeps its request_id. */
+ * After PS_OK a frame of unknown kind has kind CLIENT_NONE / SERVER_NONE and keeps its request_id; so has a
+ * Subscribe or Seek whose start rule is of an unknown kind. */
 enum ps_status codec_decode_client(struct span body, struct arena *arena, struct client_frame *frame);
 enum ps_status codec_decode_server(struct span body, struct arena *arena, struct server_frame *frame);
 

@@ -49,8 +49,9 @@ void frame_reader_received(struct frame_reader *reader, size_t size);
 
 /* The next complete body. PS_OK with body->data == NULL: more bytes are needed. PS_OK with a body: it is
  * borrowed from *owner; it stays valid as long as the caller holds a reference to *owner (buffer_ref()) and
- * at least until the next call on this reader. PS_FRAME_TOO_LARGE or PS_MALFORMED (an empty body): the
- * stream cannot be read further; the same answer comes again. */
+ * at least until the next call on this reader. PS_FRAME_TOO_LARGE or PS_MALFORMED (an empty body, or a first
+ * byte of 0x05 or more, which no length has: another protocol): the stream cannot be read further; the same
+ * answer comes again. */
 enum ps_status frame_reader_next(struct frame_reader *reader, struct span *body, struct buffer **owner);
 
 /* Whether part of a frame was received: the assembly clock of a connection runs while this is so. */

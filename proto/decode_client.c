@@ -1,0 +1,214 @@
+#include "codec.h"
+
+#include "decode.h"
+
+#include <stddef.h>
+
+#define COUNT(array) ((uint32_t)(sizeof(array) / sizeof((array)[0])))
+
+static const struct member ping_members[] = {[1] = {.kind = MEMBER_U64, .at = 0}};
+const struct shape shape_ping = {sizeof(uint64_t), ping_members, COUNT(ping_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct topic_offset, field)
+static const struct member topic_offset_members[] = {
+    [1] = {.kind = MEMBER_BYTES, .required = true, AT(topic)},
+    [2] = {.kind = MEMBER_OFFSET, .required = true, AT(offset)},
+};
+#undef AT
+static const struct shape shape_topic_offset = {
+    sizeof(struct topic_offset), topic_offset_members, COUNT(topic_offset_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct start_rule, field)
+static const struct member resume_members[] = {
+    [1] = {.kind = MEMBER_OFFSET, .required = true, AT(value)},
+    [2] = {.kind = MEMBER_REPEATED,
+           AT(offsets),
+           .count_at = offsetof(struct start_rule, offset_count),
+           .shape = &shape_topic_offset},
+};
+#undef AT
+static const struct shape shape_resume = {
+    sizeof(struct start_rule), resume_members, COUNT(resume_members), 0, NULL, NULL};
+
+/* One choice of a one-of: numbers 1 to 5 in the order of enum start_kind. */
+static enum ps_status decode_choice(const struct wire_field *field, struct arena *arena,
+                                    struct start_rule *start)
+{
+    *start = (struct start_rule){.kind = (enum start_kind)(field->number - 1)};
+    switch (start->kind) {
+    case START_NEW:
+    case START_BEGINNING:
+        return field->type == WIRE_VARINT ? PS_OK : PS_MALFORMED;
+    case START_OFFSET:
+    case START_LAST:
+        return decode_offset(field, &start->value) ? PS_OK : PS_MALFORMED;
+    case START_RESUME:
+        break;
+    }
+    return field->type == WIRE_BYTES ? decode_shape(&shape_resume, field->bytes, arena, start) : PS_MALFORMED;
+}
+
+/* A start rule this version does not know must not become another one. */
+static enum ps_status decode_start(struct span bytes, struct arena *arena, void *place)
+{
+    struct wire_cursor cursor = wire_cursor_of(bytes);
+    struct wire_field field;
+    bool resumed = false, chosen = false;
+    while (!wire_at_end(&cursor)) {
+        if (!wire_get_field(&cursor, &field))
+            return PS_MALFORMED;
+        if (field.number > START_RESUME + 1)
+            return PS_UNSUPPORTED;
+        if (field.number == START_RESUME + 1 && resumed)
+            return PS_MALFORMED;
+        enum ps_status status = decode_choice(&field, arena, place);
+        if (status != PS_OK)
+            return status;
+        chosen = true;
+        resumed = resumed || field.number == START_RESUME + 1;
+    }
+    return chosen ? PS_OK : PS_UNSUPPORTED;
+}
+const struct shape shape_start = {sizeof(struct start_rule), NULL, 0, 0, decode_start, NULL};
+
+#define AT(field) .at = offsetof(struct hello, field)
+static const struct member hello_members[] = {
+    [1] = {.kind = MEMBER_U32, .required = true, AT(min_version)},
+    [2] = {.kind = MEMBER_U32, .required = true, AT(max_version)},
+    [3] = {.kind = MEMBER_NUMBERS},
+    [4] = {.kind = MEMBER_U32, AT(max_frame)},
+    [5] = {.kind = MEMBER_BYTES, AT(id)},
+    [6] = {.kind = MEMBER_BYTES, AT(credentials)},
+};
+#undef AT
+static const struct shape shape_hello = {
+    sizeof(struct hello), hello_members, COUNT(hello_members), 0, NULL, NULL};
+
+static const struct shape shape_publish = {sizeof(struct publish), NULL, 0, 0, decode_publish, NULL};
+
+static enum ps_status finish_subscribe(void *place, uint32_t seen)
+{
+    struct subscribe *subscribe = place;
+    subscribe->start_given = (seen & 1u << 3) != 0;
+    return PS_OK;
+}
+
+#define AT(field) .at = offsetof(struct subscribe, field)
+static const struct member subscribe_members[] = {
+    [1] = {.kind = MEMBER_BYTES, .required = true, AT(filter)},
+    [2] = {.kind = MEMBER_BYTES, AT(durable_id)},
+    [3] = {.kind = MEMBER_NESTED, AT(start), .shape = &shape_start},
+    [4] = {.kind = MEMBER_BOOL, AT(until_end)},
+    [5] = {.kind = MEMBER_U64, AT(credit_messages)},
+    [6] = {.kind = MEMBER_U64, AT(credit_bytes)},
+    [7] = {.kind = MEMBER_BYTES, AT(log_id)},
+    [8] = {.kind = MEMBER_BOOL, AT(existing_only)},
+};
+#undef AT
+static const struct shape shape_subscribe = {
+    sizeof(struct subscribe), subscribe_members, COUNT(subscribe_members), 0, NULL, finish_subscribe};
+
+#define AT(field) .at = offsetof(struct credit, field)
+static const struct member credit_members[] = {
+    [1] = {.kind = MEMBER_U64, .required = true, AT(subscription)},
+    [2] = {.kind = MEMBER_U64, .required = true, AT(messages)},
+    [3] = {.kind = MEMBER_U64, .required = true, AT(bytes)},
+};
+#undef AT
+static const struct shape shape_credit = {
+    sizeof(struct credit), credit_members, COUNT(credit_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct ack, field)
+static const struct member ack_members[] = {
+    [1] = {.kind = MEMBER_U64, .required = true, AT(subscription)},
+    [2] = {.kind = MEMBER_BYTES, .required = true, AT(topic)},
+    [3] = {.kind = MEMBER_OFFSET, .required = true, AT(next_offset)},
+    [4] = {.kind = MEMBER_BYTES, AT(log_id)},
+};
+#undef AT
+static const struct shape shape_ack = {sizeof(struct ack), ack_members, COUNT(ack_members), 0, NULL, NULL};
+
+static const struct member detach_members[] = {[1] = {.kind = MEMBER_U64, .required = true, .at = 0}};
+static const struct shape shape_detach = {
+    sizeof(uint64_t), detach_members, COUNT(detach_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct unsubscribe, field)
+static const struct member unsubscribe_members[] = {
+    [1] = {.kind = MEMBER_OPTIONAL_U64, AT(subscription)},
+    [2] = {.kind = MEMBER_BYTES, AT(durable_id)},
+    [3] = {.kind = MEMBER_BYTES, AT(filter)},
+};
+#undef AT
+static const struct shape shape_unsubscribe = {
+    sizeof(struct unsubscribe), unsubscribe_members, COUNT(unsubscribe_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct seek, field)
+static const struct member seek_members[] = {
+    [1] = {.kind = MEMBER_BYTES, .required = true, AT(durable_id)},
+    [2] = {.kind = MEMBER_BYTES, .required = true, AT(filter)},
+    [3] = {.kind = MEMBER_NESTED, .required = true, AT(to), .shape = &shape_start},
+    [4] = {.kind = MEMBER_BYTES, AT(log_id)},
+};
+#undef AT
+static const struct shape shape_seek = {
+    sizeof(struct seek), seek_members, COUNT(seek_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct list_topics, field)
+static const struct member list_topics_members[] = {
+    [1] = {.kind = MEMBER_BYTES, AT(filter)},
+    [2] = {.kind = MEMBER_BYTES, AT(after)},
+    [3] = {.kind = MEMBER_U32, AT(limit)},
+};
+#undef AT
+static const struct shape shape_list_topics = {
+    sizeof(struct list_topics), list_topics_members, COUNT(list_topics_members), 0, NULL, NULL};
+
+static const struct member delete_topic_members[] = {[1] = {.kind = MEMBER_BYTES, .required = true, .at = 0}};
+static const struct shape shape_delete_topic = {
+    sizeof(struct span), delete_topic_members, COUNT(delete_topic_members), 0, NULL, NULL};
+
+static const struct member list_subscriptions_members[] = {[1] = {.kind = MEMBER_BYTES, .at = 0}};
+static const struct shape shape_list_subscriptions = {
+    sizeof(struct span), list_subscriptions_members, COUNT(list_subscriptions_members), 0, NULL, NULL};
+
+static const struct shape shape_get_info = {0, NULL, 0, 0, NULL, NULL};
+
+/* Indexed by field number of ClientFrame. All members of the union begin where `hello` does. */
+static const struct {
+    enum client_frame_kind kind;
+    const struct shape *shape;
+} bodies[] = {
+    [2] = {CLIENT_HELLO, &shape_hello},
+    [3] = {CLIENT_PING, &shape_ping},
+    [4] = {CLIENT_PONG, &shape_ping},
+    [5] = {CLIENT_PUBLISH, &shape_publish},
+    [6] = {CLIENT_SUBSCRIBE, &shape_subscribe},
+    [7] = {CLIENT_CREDIT, &shape_credit},
+    [8] = {CLIENT_ACK, &shape_ack},
+    [9] = {CLIENT_DETACH, &shape_detach},
+    [10] = {CLIENT_UNSUBSCRIBE, &shape_unsubscribe},
+    [11] = {CLIENT_SEEK, &shape_seek},
+    [12] = {CLIENT_LIST_TOPICS, &shape_list_topics},
+    [13] = {CLIENT_DELETE_TOPIC, &shape_delete_topic},
+    [14] = {CLIENT_LIST_SUBSCRIPTIONS, &shape_list_subscriptions},
+    [15] = {CLIENT_GET_INFO, &shape_get_info},
+};
+
+enum ps_status codec_decode_client(struct span body, struct arena *arena, struct client_frame *frame)
+{
+    struct client_frame result;
+    struct frame_body found;
+    memset(&result, 0, sizeof result);
+    enum ps_status status = decode_frame(body, COUNT(bodies), &result.request_id, &found);
+    if (status == PS_OK && found.number != 0) {
+        result.kind = bodies[found.number].kind;
+        status = decode_shape(bodies[found.number].shape, found.bytes, arena, &result.hello);
+    }
+    if (status == PS_UNSUPPORTED) {
+        result.kind = CLIENT_NONE;
+        status = PS_OK;
+    }
+    if (status == PS_OK)
+        *frame = result;
+    return status;
+}
