@@ -1,0 +1,20 @@
+/* The store bodies that the conformance suite runs over, and where each keeps its files. */
+#ifndef PSBROKER_TESTS_BODY_H
+#define PSBROKER_TESTS_BODY_H
+
+#include "store.h"
+
+struct body {
+    const char *name;
+    /* Opens what is in `directory`; max_topics 0: the body's own limit. Fails the test when it cannot. */
+    struct store *(*open)(const char *directory, uint64_t max_topics, struct store_opened *opened);
+    uint64_t epoch; /* messages after which the index catches up */
+    bool persistent;
+};
+
+extern const struct body memory_body;
+#ifdef HAVE_STORE_SQLITE
+extern const struct body sqlite_body;
+#endif
+
+#endif
