@@ -356,7 +356,7 @@ static uint64_t offset_by_rule(const struct memory_topic *topic, struct start_ru
     uint64_t new = memory_topic_offset_of(topic, rule.kind == START_RESUME ? rule.value : mark);
     if (rule.kind == START_OFFSET)
         return rule.value;
-    if (rule.kind == START_BEGINNING || topic->created_seq >= mark)
+    if (rule.kind == START_BEGINNING)
         return topic->first_offset;
     if (rule.kind == START_LAST)
         return new - topic->first_offset > rule.value ? new - rule.value : topic->first_offset;
