@@ -1,5 +1,6 @@
-/* The ready queries on `history` cost the same in a small log and in a large one: counted in pages that a fresh
- * connection has to fetch, at 100 thousand and at 5 million rows. */
+/* The ready query on `history` costs the same in a small log and in a large one: counted in pages that a fresh
+ * connection has to fetch, at 100 thousand and at 5 million rows. The store is closed when it is counted, so that
+ * the rows behind the last epoch, which the view reads one by one, are none in both. */
 #include "store_sqlite.h"
 
 #include <criterion/criterion.h>
@@ -26,23 +27,26 @@ struct log {
     struct message *messages;
 };
 
-static void open_log(struct log *log, unsigned others)
+static void make_log(struct log *log, unsigned others)
 {
-    struct store_opened opened;
-    char error[256] = "";
     *log = (struct log){.others = others, .messages = calloc(BATCH_ROWS, sizeof *log->messages)};
     snprintf(log->directory, sizeof log->directory, "/tmp/psbroker-pages-XXXXXX");
     cr_assert_not_null(mkdtemp(log->directory));
     snprintf(log->file, sizeof log->file, "%s/psbroker.db", log->directory);
+}
+
+static void open_store(struct log *log)
+{
+    struct store_opened opened;
+    char error[256] = "";
     struct store_sqlite_config config = {.directory = log->directory};
     enum ps_status status = store_sqlite_open(&config, &log->store, &opened, error, sizeof error);
     cr_assert_eq(status, PS_OK, "%s", error);
 }
 
-static void close_log(struct log *log)
+static void remove_log(struct log *log)
 {
     static const char *const endings[] = {"", "-wal", "-shm"};
-    store_close(log->store);
     for (size_t i = 0; i < 3; i++) {
         char path[128];
         snprintf(path, sizeof path, "%s%s", log->file, endings[i]);
@@ -55,6 +59,7 @@ static void close_log(struct log *log)
 static void grow(struct log *log, uint64_t rows)
 {
     enum { MOST_OTHERS = 32 };
+    open_store(log);
     while (log->rows < rows) {
         struct store_op ops[1 + MOST_OTHERS], *pointers[1 + MOST_OTHERS];
         struct message other[MOST_OTHERS];
@@ -78,9 +83,7 @@ static void grow(struct log *log, uint64_t rows)
         cr_assert_eq(ops[0].status, PS_OK);
         log->rows += BATCH_ROWS;
     }
-    struct store_state state;
-    while (store_work(log->store, &state))
-        ;
+    store_close(log->store);
 }
 
 /* Pages that a fresh connection fetches for the query with ?1 and ?2 bound; it must give RANGE rows. */
@@ -132,19 +135,19 @@ static void compare(struct log *log)
     cr_assert_leq(large.low, small.low + DEEPER_PAGES);
     cr_assert_leq(large.middle, small.middle + DEEPER_PAGES);
     cr_assert_leq(large.high, small.high + DEEPER_PAGES);
-    close_log(log);
+    remove_log(log);
 }
 
 Test(history_pages, a_range_of_one_topic_does_not_grow_with_the_log)
 {
     struct log log;
-    open_log(&log, 0);
+    make_log(&log, 0);
     compare(&log);
 }
 
 Test(history_pages, a_range_of_one_topic_among_others_does_not_grow_with_the_log)
 {
     struct log log;
-    open_log(&log, 20);
+    make_log(&log, 20);
     compare(&log);
 }
