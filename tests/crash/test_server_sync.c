@@ -24,7 +24,7 @@ struct rig {
     uint64_t published[TOPICS]; /* newest marker of each topic */
     unsigned wanted, sent, acknowledged, delivered;
     unsigned early_acknowledgements, early_deliveries;
-    bool subscribing;
+    bool subscribing, durable;
     uv_async_t held;
     uint64_t syncs_when_held, commits_when_held;
 };
@@ -158,6 +158,8 @@ static void delivered(struct psc_subscription *subscription, struct psc_bytes to
     rig->early_deliveries += number > sync_vfs_durable(at);
     rig->delivered++;
     psc_consumed(subscription, 1, message->payload.size);
+    if (rig->durable)
+        psc_ack(subscription, topic, message->offset + 1, NULL, NULL);
     stop_when_done(rig);
 }
 
@@ -175,6 +177,7 @@ static void watch_everything(const char *durable_id)
     sync_vfs_delay(1);
     rig.wanted = 3000;
     rig.subscribing = true;
+    rig.durable = durable_id != NULL;
     struct psc_subscribe_options options = {.filter = bytes_of("a/#"),
                                             .durable_id = durable_id != NULL ? bytes_of(durable_id)
                                                                              : (struct psc_bytes){NULL, 0},
