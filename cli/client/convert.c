@@ -25,9 +25,11 @@ void error_set(struct error_box *box, enum ps_status status, const char *text)
 
 static enum ps_status wire_status(const struct protocol_error *error)
 {
+    uint32_t number = (uint32_t)error->status;
+
     if (error->unknown)
         return PS_UNKNOWN;
-    if (error->status == PS_OK || (error->status >= LOCAL_STATUS_FIRST && error->status <= LOCAL_STATUS_LAST))
+    if (number == PS_OK || (number >= LOCAL_STATUS_FIRST && number <= LOCAL_STATUS_LAST))
         return PS_INTERNAL;
     return error->status;
 }

@@ -166,9 +166,11 @@ void psc_consumed(struct psc_subscription *subscription, uint64_t messages, uint
 
 /* Everything below next_offset of the topic was processed. With a callback it is answered after its commit;
  * with NULL it travels when convenient. Durable subscriptions only. The library tells the broker again after
- * a reconnect what was acknowledged last. */
-void psc_ack(struct psc_subscription *subscription, struct psc_bytes topic, uint64_t next_offset,
-             psc_done_fn *done, void *data);
+ * a reconnect what was acknowledged last.
+ * PS_OK; anything else (PS_INVALID_ARGUMENT for a temporary one, PS_BAD_TOPIC, PS_NO_MEMORY, PS_CONNECTION_LOST,
+ * PS_CANCELLED): nothing was queued, `done` is not called. */
+enum ps_status psc_ack(struct psc_subscription *subscription, struct psc_bytes topic, uint64_t next_offset,
+                       psc_done_fn *done, void *data);
 
 /* Stops delivery; a durable subscription stays stored. No callback of the subscription comes any more; `done`
  * may be NULL. The handle is freed. */
