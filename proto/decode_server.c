@@ -6,16 +6,13 @@
 
 #define COUNT(array) ((uint32_t)(sizeof(array) / sizeof((array)[0])))
 
-/* Zero is success and numbers from here on are local to a process: neither travels in an Error. */
-enum { STATUS_LOCAL_FIRST = 200, STATUS_LOCAL_LAST = 299 };
-
+/* Success and what is local to a process stand in no Error. */
 static enum ps_status finish_error(void *place, uint32_t seen)
 {
     (void)seen;
     const struct protocol_error *error = place;
     uint32_t number = (uint32_t)error->status;
-    return number == 0 || (number >= STATUS_LOCAL_FIRST && number <= STATUS_LOCAL_LAST) ? PS_MALFORMED
-                                                                                        : PS_OK;
+    return number == PS_OK || ps_status_local(number) ? PS_MALFORMED : PS_OK;
 }
 
 #define AT(field) .at = offsetof(struct protocol_error, field)

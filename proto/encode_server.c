@@ -2,15 +2,13 @@
 
 #include <assert.h>
 
-/* Statuses from here on are local to a process; a caller that lets one through reports a defect. */
-enum { STATUS_LOCAL_FIRST = 200 };
-
+/* A status that is local to a process and got here all the same is reported as a defect. */
 static void pack_error(struct scratch *scratch, const struct protocol_error *error, Psbroker__Error *packed)
 {
     psbroker__error__init(packed);
     assert(error->status != PS_OK);
     uint32_t number = (uint32_t)error->status;
-    packed->status = number < STATUS_LOCAL_FIRST ? number : (uint32_t)PS_INTERNAL;
+    packed->status = ps_status_local(number) ? (uint32_t)PS_INTERNAL : number;
     packed->text = pack_text(scratch, error->text);
     packed->has_retryable = true;
     packed->retryable = error->retryable;
@@ -25,7 +23,7 @@ static void pack_error(struct scratch *scratch, const struct protocol_error *err
     packed->has_offset_to = error->offset_to.present;
     packed->offset_to = error->offset_to.value;
     packed->limit_name = pack_text(scratch, error->limit_name);
-    packed->has_limit_value = span_present(error->limit_name);
+    packed->has_limit_value = span_present(error->limit_name) || error->limit_value != 0;
     packed->limit_value = error->limit_value;
 }
 

@@ -65,13 +65,23 @@ static uint32_t get_length(const uint8_t *at)
     return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
 }
 
-/* Bytes that the frame under way takes with its header; 0 when not known yet or not acceptable. */
-static size_t frame_size(const struct frame_reader *reader)
+/* What the bytes at `begin` say. PS_OK: *size is what the frame takes with its header, 0 while not known. */
+static enum ps_status look(const struct frame_reader *reader, size_t *size)
 {
-    if (reader->end - reader->begin < FRAME_HEADER_BYTES)
-        return 0;
-    size_t length = get_length(reader->buffer->data + reader->begin);
-    return length <= reader->cap ? FRAME_HEADER_BYTES + length : 0;
+    size_t pending = reader->end - reader->begin;
+    const uint8_t *at = pending > 0 ? reader->buffer->data + reader->begin : NULL;
+    *size = 0;
+    if (pending > 0 && at[0] >= FOREIGN_FIRST_BYTE)
+        return PS_MALFORMED;
+    if (pending < FRAME_HEADER_BYTES)
+        return PS_OK;
+    size_t length = get_length(at);
+    if (length == 0)
+        return PS_MALFORMED;
+    if (length > reader->cap)
+        return PS_FRAME_TOO_LARGE;
+    *size = FRAME_HEADER_BYTES + length;
+    return PS_OK;
 }
 
 /* Continues the frame under way at the front of a buffer of `size` bytes. */
@@ -110,7 +120,10 @@ static bool has_room(const struct frame_reader *reader, size_t frame)
 
 enum ps_status frame_reader_space(struct frame_reader *reader, uint8_t **place, size_t *room)
 {
-    size_t frame = frame_size(reader);
+    size_t frame;
+    /* Behind a refusal bytes only need a place to be forgotten in; what was refused stays to be refused again. */
+    if (look(reader, &frame) != PS_OK && reader->end - reader->begin > FRAME_HEADER_BYTES)
+        reader->end = reader->begin + FRAME_HEADER_BYTES;
     /* An unread complete frame may fill the buffer to its end. */
     bool complete = frame > 0 && reader->end - reader->begin >= frame;
     if (!has_room(reader, frame)) {
@@ -134,26 +147,18 @@ void frame_reader_received(struct frame_reader *reader, size_t size)
 
 enum ps_status frame_reader_next(struct frame_reader *reader, struct span *body, struct buffer **owner)
 {
-    size_t pending = reader->end - reader->begin;
-    const uint8_t *at = pending > 0 ? reader->buffer->data + reader->begin : NULL;
-    if (pending > 0 && at[0] >= FOREIGN_FIRST_BYTE)
-        return PS_MALFORMED;
-    if (pending < FRAME_HEADER_BYTES) {
+    size_t frame;
+    enum ps_status status = look(reader, &frame);
+    if (status != PS_OK)
+        return status;
+    if (frame == 0 || reader->end - reader->begin < frame) {
         *body = SPAN_ABSENT;
         return PS_OK;
     }
-    size_t length = get_length(at);
-    if (length == 0)
-        return PS_MALFORMED;
-    if (length > reader->cap)
-        return PS_FRAME_TOO_LARGE;
-    if (pending - FRAME_HEADER_BYTES < length) {
-        *body = SPAN_ABSENT;
-        return PS_OK;
-    }
-    *body = (struct span){at + FRAME_HEADER_BYTES, length};
+    *body =
+        (struct span){reader->buffer->data + reader->begin + FRAME_HEADER_BYTES, frame - FRAME_HEADER_BYTES};
     *owner = reader->buffer;
-    reader->begin += FRAME_HEADER_BYTES + length;
+    reader->begin += frame;
     return PS_OK;
 }
 

@@ -2,6 +2,8 @@
 
 #include <stddef.h>
 
+enum { LOCAL_FIRST = 200, LOCAL_LAST = 299 };
+
 struct row {
     uint32_t number;
     bool retryable;
@@ -45,4 +47,9 @@ bool ps_status_retryable(enum ps_status status)
 bool ps_status_known(uint32_t number)
 {
     return find(number) != NULL;
+}
+
+bool ps_status_local(uint32_t number)
+{
+    return number >= LOCAL_FIRST && number <= LOCAL_LAST;
 }

@@ -1,7 +1,7 @@
 /* One table for every outcome: symbol, wire number, name, retryable, text.
  *
  * The numbers are the wire's (proto/README.md lists them) and never change their meaning. Numbers from 200
- * on never travel: they are local to a process. Clients branch on the number and on `retryable`, so a number
+ * to 299 never travel: they are local to a process. Clients branch on the number and on `retryable`, so a number
  * they do not know still tells them what to do. */
 #ifndef PSBROKER_STATUS_H
 #define PSBROKER_STATUS_H
@@ -76,5 +76,7 @@ const char *ps_status_text(enum ps_status status);
 bool ps_status_retryable(enum ps_status status);
 /* Whether the number stands in the table. */
 bool ps_status_known(uint32_t number);
+/* Whether the number is one of those that never travel, 200 to 299. */
+bool ps_status_local(uint32_t number);
 
 #endif
