@@ -30,7 +30,9 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static uint64_t written[SYNC_VFS_TOPICS], committed[SYNC_VFS_TOPICS], durable[SYNC_VFS_TOPICS];
 static uint64_t syncs, commits;
 static unsigned delay_ms;
-static bool hold, held;
+static bool hold;
+static void (*held)(void *ctx);
+static void *held_ctx;
 
 /* ----------------------------------------------------------------------------------------------- markers */
 
@@ -114,11 +116,11 @@ static int wal_sync(sqlite3_file *file, int flags)
     uint64_t covered[SYNC_VFS_TOPICS];
     pthread_mutex_lock(&mutex);
     while (hold) {
-        held = true;
-        pthread_cond_broadcast(&changed);
+        if (held != NULL)
+            held(held_ctx);
+        held = NULL;
         pthread_cond_wait(&changed, &mutex);
     }
-    held = false;
     memcpy(covered, committed, sizeof covered);
     struct timespec delay = {.tv_sec = delay_ms / 1000, .tv_nsec = (long)(delay_ms % 1000) * 1000000};
     pthread_mutex_unlock(&mutex);
@@ -247,18 +249,12 @@ void sync_vfs_delay(unsigned milliseconds)
     pthread_mutex_unlock(&mutex);
 }
 
-void sync_vfs_hold(bool on)
+void sync_vfs_hold(bool on, void (*when_held)(void *ctx), void *ctx)
 {
     pthread_mutex_lock(&mutex);
     hold = on;
+    held = when_held;
+    held_ctx = ctx;
     pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&mutex);
-}
-
-void sync_vfs_wait_held(void)
-{
-    pthread_mutex_lock(&mutex);
-    while (!held)
-        pthread_cond_wait(&changed, &mutex);
     pthread_mutex_unlock(&mutex);
 }

@@ -30,9 +30,8 @@ uint64_t sync_vfs_commits(void);
 
 /* Each sync of the WAL takes so much longer. */
 void sync_vfs_delay(unsigned milliseconds);
-/* Syncs of the WAL do not begin before it is called again with false. */
-void sync_vfs_hold(bool hold);
-/* Waits until a sync of the WAL is held. */
-void sync_vfs_wait_held(void);
+/* Syncs of the WAL do not begin until it is called again with false; `held` is called once when the first one
+ * is held, on the thread that syncs. */
+void sync_vfs_hold(bool hold, void (*held)(void *ctx), void *ctx);
 
 #endif
