@@ -36,10 +36,11 @@ struct broker_io {
     /* broker_tick() is wanted at this clock time (replaces an earlier wish). */
     void (*arm)(void *ctx, uint64_t at_ns);
     void (*probe)(void *ctx, struct broker_probe *probe);
-    /* Draining is over: nothing is under way in the log and every answer was queued. Called once. */
+    /* Draining is over: nothing is under way in the log, every answer was queued, every connection was told to
+     * close. Called once, from broker_flush() or broker_tick(). */
     void (*drained)(void *ctx);
-    /* The store failed (PS_UNKNOWN, PS_STORAGE_FAILED, PS_FOREIGN_WRITER): the process must stop. Affected
-     * publishers have been told. Called once. */
+    /* The store failed (PS_UNKNOWN, PS_STORAGE_FAILED, PS_FOREIGN_WRITER): the process must stop. Every write
+     * under way has completed and its client was told. Called once, from broker_flush() or broker_tick(). */
     void (*failed)(void *ctx, enum ps_status status);
     void *ctx;
 };
@@ -54,6 +55,11 @@ void broker_free(struct broker *broker); /* takes NULL */
  * broker_load_failed() says whether memory ran out meanwhile. */
 void broker_load_topic(void *ctx, const struct store_topic *topic);
 bool broker_load_failed(const struct broker *broker);
+
+/* Work that is better done once per burst: committed messages become batches of the tail, waiting cursors wake,
+ * answers and deliveries go out. To be called after all completions of one commit, after completions of reads,
+ * and after a burst of received frames; completions of one commit are never split by a flush. */
+void broker_flush(struct broker *broker);
 
 /* Time passed: pings, time-outs, committed offsets that waited 100 ms, progress marks. */
 void broker_tick(struct broker *broker);

@@ -4,7 +4,9 @@
  *
  * A request is embedded in its owner and must stay put until it is done. Between the call and `done` it, and
  * all that it borrows, belongs to the other side: the owner neither reads nor writes it. Writes are committed
- * in the order of submission per `source`; different sources may be interleaved. */
+ * in the order of submission per `source`; different sources may be interleaved. Completions of writes come in
+ * the order of commits, and those of one commit in the order in which its operations took effect. After a
+ * commit that failed for good every later write completes too, with PS_STORAGE_FAILED. */
 #ifndef PSBROKER_LOG_IO_H
 #define PSBROKER_LOG_IO_H
 

@@ -1,0 +1,301 @@
+/* ListSubscriptions: pages of stored subscriptions are read, and for each the positions in its topics: those of an
+ * attached one are known here, the others are resolved by the store, in chunks.
+ *
+ *     READING a page ──► SHOWING, one chunk of topics a step ◄──► RESOLVING a chunk
+ *
+ * A producer of its session while SHOWING, so a client that does not read its answers costs no more than one
+ * frame. Every frame says `more` but the last, which is empty. */
+#include "attachment.h"
+#include "requests.h"
+#include "resolve.h"
+#include "topic.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+enum { LISTING_PAGE = 64 };
+
+struct entry {
+    struct store_subscription stored;
+    uint8_t names[];
+};
+
+struct listing {
+    struct producer producer;
+    struct broker *broker;
+    struct reply reply;
+    struct log_read read;
+    struct entry *page[LISTING_PAGE];
+    uint32_t count, at;
+    struct entry *previous; /* the last one of the page before: where this one began */
+    bool out_of_memory;     /* reader thread, while the page is read */
+    bool last_page;
+    struct resolve *resolve;
+    uint32_t chunk;
+    struct topic *topics[RESOLVE_CHUNK]; /* of the chunk, referenced */
+    struct topic_position positions[RESOLVE_CHUNK];
+    bool chunk_last;    /* of its subscription */
+    uint8_t after_size; /* 0: the subscription begins */
+    uint8_t after[TOPIC_MAX_BYTES];
+    size_t id_size;
+    uint8_t id[ID_MAX_BYTES];
+};
+
+static void free_page(struct listing *listing)
+{
+    for (uint32_t i = 0; i < listing->count; i++)
+        free(listing->page[i]);
+    listing->count = listing->at = 0;
+}
+
+static void free_chunk(struct listing *listing)
+{
+    for (uint32_t i = 0; i < listing->chunk; i++)
+        topic_unref(listing->topics[i]);
+    listing->chunk = 0;
+}
+
+static void listing_free(struct listing *listing)
+{
+    list_remove(&listing->producer.in_session);
+    free_page(listing);
+    free_chunk(listing);
+    free(listing->previous);
+    reply_drop(&listing->reply);
+    free(listing);
+}
+
+static void show(struct listing *listing)
+{
+    list_append(&listing->reply.session->producers, &listing->producer.in_session);
+    session_wants_pump(listing->reply.session);
+}
+
+/* ------------------------------------------------------------------------------------------------ pages */
+
+/* Reader thread. */
+static bool keep_entry(void *ctx, const struct store_subscription *stored)
+{
+    struct listing *listing = ctx;
+    if (listing->count == LISTING_PAGE)
+        return false;
+    struct entry *entry = malloc(sizeof *entry + stored->id.size + stored->filter.size);
+    if (entry == NULL) {
+        listing->out_of_memory = true;
+        return false;
+    }
+    entry->stored = *stored;
+    memcpy(entry->names, stored->id.data, stored->id.size);
+    memcpy(entry->names + stored->id.size, stored->filter.data, stored->filter.size);
+    entry->stored.id.data = entry->names;
+    entry->stored.filter.data = entry->names + stored->id.size;
+    listing->page[listing->count++] = entry;
+    return true;
+}
+
+static void page_done(struct log_read *read)
+{
+    struct listing *listing = LIST_OBJECT(read, struct listing, read);
+    broker_read_done(listing->broker);
+    enum ps_status status = listing->out_of_memory ? PS_NO_MEMORY : read->status;
+    if (listing->reply.session != NULL && status == PS_OK) {
+        listing->last_page = listing->count < LISTING_PAGE;
+        show(listing);
+        return;
+    }
+    if (listing->reply.session != NULL)
+        reply_refuse(&listing->reply, status);
+    listing_free(listing);
+}
+
+/* The names of the last entry shown are where the next page begins. */
+static void read_page(struct listing *listing)
+{
+    struct store_list *list = &listing->read.list;
+    struct entry *last = listing->count > 0 ? listing->page[listing->count - 1] : NULL;
+    if (last != NULL)
+        listing->page[--listing->count] = NULL;
+    free_page(listing);
+    list_remove(&listing->producer.in_session);
+    struct span after_id = last != NULL ? last->stored.id : SPAN_ABSENT;
+    struct span after_filter = last != NULL ? last->stored.filter : SPAN_ABSENT;
+    *list = (struct store_list){.id = listing->id_size > 0 ? (struct span){listing->id, listing->id_size}
+                                                           : SPAN_ABSENT,
+                                .after_id = after_id,
+                                .after_filter = after_filter,
+                                .limit = LISTING_PAGE,
+                                .show = keep_entry,
+                                .ctx = listing};
+    listing->read.kind = LOG_READ_LIST;
+    listing->read.done = page_done;
+    free(listing->previous);
+    listing->previous = last;
+    broker_read(listing->broker, &listing->read);
+}
+
+/* ------------------------------------------------------------------------------------------------ positions */
+
+static uint64_t lag_of(const struct topic *topic, uint64_t committed)
+{
+    uint64_t from = committed > topic->first ? committed : topic->first;
+    return topic->head > from ? topic->head - from : 0;
+}
+
+/* The next topics of the subscription that is being shown. */
+static void find_chunk(struct listing *listing, struct span filter)
+{
+    struct topics *topics = &listing->broker->topics;
+    uint32_t i, end;
+    topics_range(topics, filter, &i, &end);
+    if (listing->after_size > 0) {
+        uint32_t behind = topics_behind(topics, (struct span){listing->after, listing->after_size});
+        i = behind > i ? behind : i;
+    }
+    for (; i < end && listing->chunk < RESOLVE_CHUNK; i++) {
+        struct topic *topic = topics->sorted[i];
+        if (filter_match(filter, topic_name(topic)))
+            listing->topics[listing->chunk++] = topic_ref(topic);
+    }
+    listing->chunk_last = i == end;
+}
+
+static void send_chunk(struct listing *listing)
+{
+    const struct store_subscription *stored = &listing->page[listing->at]->stored;
+    struct subscription_info info = {
+        .durable_id = stored->id,
+        .filter = stored->filter,
+        .start = stored->start,
+        .mark = stored->mark,
+        .generation = stored->generation,
+        .attached = attachment_holder(listing->broker, stored->id, stored->filter) != NULL,
+        .positions = listing->positions,
+        .position_count = listing->chunk,
+    };
+    struct server_frame frame = {.request_id = listing->reply.request_id, .kind = SERVER_SUBSCRIPTION_LIST};
+    frame.subscription_list = (struct subscription_list){&info, 1, true};
+    session_send(listing->reply.session, &frame);
+    listing->after_size = 0;
+    if (listing->chunk_last) {
+        listing->at++;
+    } else {
+        const struct topic *last = listing->topics[listing->chunk - 1];
+        listing->after_size = last->name_size;
+        memcpy(listing->after, last->name, last->name_size);
+    }
+    free_chunk(listing);
+}
+
+static void set_position(struct listing *listing, uint32_t i, uint64_t committed)
+{
+    const struct topic *topic = listing->topics[i];
+    listing->positions[i] = (struct topic_position){topic_name(topic), committed, lag_of(topic, committed)};
+}
+
+/* An attached subscription's offsets are known here, and newer than what is stored. */
+static bool positions_of_holder(struct listing *listing)
+{
+    const struct store_subscription *stored = &listing->page[listing->at]->stored;
+    const struct attachment *holder = attachment_holder(listing->broker, stored->id, stored->filter);
+    if (holder == NULL || holder->state < ATTACHMENT_ANSWERING)
+        return false;
+    for (uint32_t i = 0; i < listing->chunk; i++) {
+        const struct cursor *cursor = attachment_cursor(holder, listing->topics[i]);
+        if (cursor == NULL)
+            return false;
+        set_position(listing, i, cursor->committed);
+    }
+    return true;
+}
+
+static void resolve_chunk_cb(struct resolve *resolve)
+{
+    struct listing *listing = resolve->owner;
+    listing->resolve = NULL;
+    if (listing->reply.session == NULL || resolve->read.status != PS_OK) {
+        if (listing->reply.session != NULL)
+            reply_refuse(&listing->reply, resolve->read.status);
+        listing_free(listing);
+        return;
+    }
+    for (uint32_t i = 0; i < listing->chunk; i++)
+        set_position(listing, i, resolve->positions[i].offset);
+    send_chunk(listing);
+    show(listing);
+}
+
+static void resolve_chunk(struct listing *listing)
+{
+    const struct store_subscription *stored = &listing->page[listing->at]->stored;
+    struct resolve *resolve =
+        resolve_new(listing->broker, stored->subscription_id, &stored->start, stored->mark);
+    if (resolve == NULL) {
+        reply_refuse(&listing->reply, PS_NO_MEMORY);
+        listing_free(listing);
+        return;
+    }
+    for (uint32_t i = 0; i < listing->chunk; i++)
+        (void)resolve_add(resolve, listing->topics[i], NULL);
+    resolve->owner = listing;
+    resolve->done = resolve_chunk_cb;
+    listing->resolve = resolve;
+    list_remove(&listing->producer.in_session);
+    resolve_submit(resolve);
+}
+
+/* ------------------------------------------------------------------------------------------------ showing */
+
+static void finish(struct listing *listing)
+{
+    struct server_frame frame = {.request_id = listing->reply.request_id, .kind = SERVER_SUBSCRIPTION_LIST};
+    session_send(listing->reply.session, &frame);
+    listing_free(listing);
+}
+
+static void listing_step(struct producer *producer)
+{
+    struct listing *listing = LIST_OBJECT(producer, struct listing, producer);
+    if (listing->at == listing->count) {
+        if (listing->last_page)
+            finish(listing);
+        else
+            read_page(listing);
+        return;
+    }
+    find_chunk(listing, listing->page[listing->at]->stored.filter);
+    if (listing->chunk == 0 || positions_of_holder(listing))
+        send_chunk(listing);
+    else
+        resolve_chunk(listing);
+}
+
+static void listing_gone(struct producer *producer)
+{
+    listing_free(LIST_OBJECT(producer, struct listing, producer));
+}
+
+void request_list_subscriptions(struct session *session, const struct client_frame *frame)
+{
+    struct span id = frame->list_subscriptions;
+    if (span_present(id) && id_validate(id) != PS_OK) {
+        session_error_status(session, frame->request_id, PS_BAD_ID);
+        return;
+    }
+    if (!frame->request_id.present)
+        return;
+    struct listing *listing = calloc(1, sizeof *listing);
+    if (listing == NULL) {
+        session_error_status(session, frame->request_id, PS_NO_MEMORY);
+        return;
+    }
+    listing->broker = session->broker;
+    listing->producer.step = listing_step;
+    listing->producer.gone = listing_gone;
+    list_init(&listing->producer.in_session);
+    if (span_present(id)) {
+        memcpy(listing->id, id.data, id.size);
+        listing->id_size = id.size;
+    }
+    reply_init(&listing->reply, session, frame->request_id, true);
+    read_page(listing);
+}

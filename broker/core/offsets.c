@@ -1,0 +1,203 @@
+#include "offsets.h"
+
+#include "attachment.h"
+
+#include <stdlib.h>
+
+static const uint64_t delay_ns = 100 * 1000000u;
+static const uint64_t retry_ns = 1000 * 1000000u;
+
+struct offset_waiter {
+    struct list link;
+    struct reply reply;
+};
+
+struct offsets_write {
+    struct log_write write;
+    struct list in_writes;
+    struct broker *broker;
+    struct list waiters;
+    struct store_offset items[];
+};
+
+void offsets_init(struct offsets *offsets)
+{
+    list_init(&offsets->dirty);
+    list_init(&offsets->waiters);
+    list_init(&offsets->writes);
+    offsets->due_ns = UINT64_MAX;
+    offsets->urgent = false;
+}
+
+static void wait_for(struct broker *broker, uint64_t time_ns)
+{
+    if (broker->offsets.due_ns != UINT64_MAX)
+        return;
+    broker->offsets.due_ns = broker_now(broker) + time_ns;
+    broker_arm(broker, broker->offsets.due_ns);
+}
+
+void offsets_touch(struct broker *broker, struct cursor *cursor)
+{
+    if (list_empty(&cursor->in_dirty))
+        list_append(&broker->offsets.dirty, &cursor->in_dirty);
+    wait_for(broker, delay_ns);
+}
+
+void offsets_forget(struct cursor *cursor)
+{
+    list_remove(&cursor->in_dirty);
+}
+
+/* ------------------------------------------------------------------------------------------------ waiters */
+
+bool offsets_hold_waiter(struct list *list, struct session *session, struct optional_u64 request_id)
+{
+    struct offset_waiter *waiter = malloc(sizeof *waiter);
+    if (waiter == NULL)
+        return false;
+    list_init(&waiter->link);
+    list_append(list, &waiter->link);
+    reply_init(&waiter->reply, session, request_id, true);
+    return true;
+}
+
+static void answer_waiters(struct list *list, enum ps_status status)
+{
+    while (!list_empty(list)) {
+        struct offset_waiter *waiter = LIST_OBJECT(list->next, struct offset_waiter, link);
+        list_remove(&waiter->link);
+        if (status == PS_OK)
+            reply_done(&waiter->reply);
+        else
+            reply_refuse(&waiter->reply, status);
+        free(waiter);
+    }
+}
+
+void offsets_refuse_waiters(struct list *list, enum ps_status status)
+{
+    answer_waiters(list, status);
+}
+
+void offsets_release_waiters(struct broker *broker, struct list *list)
+{
+    if (list_empty(list))
+        return;
+    list_splice(&broker->offsets.waiters, list);
+    offsets_hurry(broker);
+}
+
+void offsets_answer(struct broker *broker, struct session *session, struct optional_u64 request_id)
+{
+    if (!offsets_hold_waiter(&broker->offsets.waiters, session, request_id)) {
+        session_close(session);
+        return;
+    }
+    offsets_hurry(broker);
+}
+
+/* ------------------------------------------------------------------------------------------------ writing */
+
+/* A write was refused, the disk is full say: what was acknowledged waits to be written again. */
+static void touch_all(struct broker *broker)
+{
+    struct list *s = broker->sessions.next;
+    for (; s != &broker->sessions; s = s->next) {
+        struct session *session = LIST_OBJECT(s, struct session, in_sessions);
+        struct list *at = session->attachments.next;
+        for (; at != &session->attachments; at = at->next)
+            attachment_touch_acked(LIST_OBJECT(at, struct attachment, in_session));
+    }
+}
+
+static void offsets_done(struct log_write *write, const struct store_state *state)
+{
+    struct offsets_write *done = LIST_OBJECT(write, struct offsets_write, write);
+    struct broker *broker = done->broker;
+    struct offsets *offsets = &broker->offsets;
+    broker_written(broker, write, state);
+    list_remove(&done->in_writes);
+    if (write->op.status != PS_OK && broker->phase < BROKER_FAILING) {
+        logger_event(&broker->io.logger, LOG_LEVEL_WARNING, "offsets_refused", "status=%s",
+                     ps_status_name(write->op.status));
+        offsets->due_ns = UINT64_MAX;
+        wait_for(broker, retry_ns);
+        touch_all(broker);
+    }
+    answer_waiters(&done->waiters, write->op.status);
+    free(done);
+    if (offsets->urgent && list_empty(&offsets->writes))
+        offsets_submit(broker);
+}
+
+static void fill(struct offsets_write *write, struct offsets *offsets)
+{
+    size_t count = 0;
+    while (!list_empty(&offsets->dirty)) {
+        struct cursor *cursor = LIST_OBJECT(offsets->dirty.next, struct cursor, in_dirty);
+        list_remove(&cursor->in_dirty);
+        write->items[count++] =
+            (struct store_offset){cursor->attachment->subscription_id, cursor->topic->id, cursor->committed};
+    }
+    write->write.op = (struct store_op){.kind = STORE_OFFSETS, .offsets = {write->items, count}};
+}
+
+static size_t dirty_count(const struct offsets *offsets)
+{
+    size_t count = 0;
+    for (struct list *at = offsets->dirty.next; at != &offsets->dirty; at = at->next)
+        count++;
+    return count;
+}
+
+void offsets_submit(struct broker *broker)
+{
+    struct offsets *offsets = &broker->offsets;
+    size_t count = dirty_count(offsets);
+    if (count == 0 || broker->phase >= BROKER_FAILING) {
+        enum ps_status status = broker->phase >= BROKER_FAILING ? PS_STORAGE_FAILED : PS_OK;
+        if (list_empty(&offsets->writes)) {
+            offsets->urgent = false;
+            answer_waiters(&offsets->waiters, status);
+        }
+        return;
+    }
+    struct offsets_write *write = calloc(1, sizeof *write + count * sizeof(struct store_offset));
+    offsets->due_ns = UINT64_MAX;
+    if (write == NULL) {
+        wait_for(broker, delay_ns);
+        return;
+    }
+    write->broker = broker;
+    write->write.done = offsets_done;
+    list_init(&write->in_writes);
+    list_init(&write->waiters);
+    fill(write, offsets);
+    list_splice(&write->waiters, &offsets->waiters);
+    list_append(&offsets->writes, &write->in_writes);
+    offsets->urgent = false;
+    broker_write(broker, &write->write);
+}
+
+void offsets_ride(struct broker *broker)
+{
+    if (!list_empty(&broker->offsets.dirty) && list_empty(&broker->offsets.writes))
+        offsets_submit(broker);
+}
+
+void offsets_hurry(struct broker *broker)
+{
+    if (list_empty(&broker->offsets.writes))
+        offsets_submit(broker);
+    else
+        broker->offsets.urgent = true;
+}
+
+void offsets_tick(struct broker *broker, uint64_t now_ns)
+{
+    if (now_ns < broker->offsets.due_ns)
+        return;
+    broker->offsets.due_ns = UINT64_MAX;
+    offsets_hurry(broker);
+}

@@ -1,0 +1,122 @@
+/* One session as the parts of the core see it. Private to the core. */
+#ifndef PSBROKER_SESSION_STATE_H
+#define PSBROKER_SESSION_STATE_H
+
+#include "list.h"
+#include "map.h"
+#include "quota.h"
+#include "session.h"
+
+struct attachment;
+struct broker;
+struct cursor;
+
+enum session_state {
+    SESSION_GREETING, /* waits for Hello */
+    SESSION_OPEN,
+    SESSION_DRAINING, /* told Goodbye: acknowledgements only */
+    SESSION_CLOSING   /* told to close: nothing in, nothing out */
+};
+
+/* Why a socket is not read. */
+enum session_pause {
+    PAUSE_WINDOW = 1,  /* its uncommitted publications fill its window */
+    PAUSE_TOTAL = 2,   /* those of all connections fill the broker's budget */
+    PAUSE_OUTPUT = 4,  /* it does not take its answers */
+    PAUSE_REQUESTS = 8 /* too many of its requests are under way */
+};
+
+enum { SESSION_SLICES = 4, SESSION_MAX_REQUESTS = 1024 };
+
+/* Something that makes answers as long as there is room. `step` makes one frame's worth; it unlinks the producer
+ * (list_remove) when it has no more to say for now. */
+struct producer {
+    struct list in_session;
+    void (*step)(struct producer *producer);
+    void (*gone)(struct producer *producer); /* the session is; the producer was unlinked */
+};
+
+struct session {
+    struct broker *broker;
+    struct session_config config;
+    enum session_state state;
+    uint64_t number;         /* source of its writes, never 0 */
+    struct list in_sessions; /* broker.sessions */
+    struct list in_pumps;    /* broker.pumps */
+    struct list in_publishers;
+    struct list attachments;
+    struct list ready; /* attachments with credit and something to send */
+    struct list producers;
+    struct list slots_wanted; /* cursors that wait for a read of history */
+    struct list slices;       /* reads under way */
+    struct list replies;
+    struct map by_number; /* attachments */
+    uint32_t attachment_count;
+    uint32_t requests; /* replies outstanding */
+    uint32_t slots;    /* reads under way and slices held */
+    struct cursor *held[SESSION_SLICES];
+    uint64_t last_subscription;
+    uint64_t opened_ns, heard_ns;
+    bool pinged;
+    bool producers_turn;
+    unsigned paused; /* enum session_pause */
+    struct quota window;
+    uint32_t frame_limit; /* delivery frames, bytes */
+    size_t id_size;
+    uint8_t *id; /* NULL: none */
+};
+
+/* Where the answer to one request goes; forgets the session when it is gone. */
+struct reply {
+    struct list in_session;
+    struct session *session; /* NULL: gone */
+    struct optional_u64 request_id;
+    bool counted; /* against SESSION_MAX_REQUESTS */
+};
+
+/* Publications have a window of their own and are not counted. */
+void reply_init(struct reply *reply, struct session *session, struct optional_u64 request_id, bool counted);
+/* Each ends the reply: no answer can follow. */
+void reply_drop(struct reply *reply);
+void reply_done(struct reply *reply);
+void reply_refuse(struct reply *reply, enum ps_status status);
+void reply_error(struct reply *reply, const struct protocol_error *error);
+
+/* The move function of enum session_state. */
+void session_move(struct session *session, enum session_state state);
+
+/* Sends unless the session is closing; closes it when memory runs out. */
+void session_send(struct session *session, const struct server_frame *frame);
+/* Answers a request with an error; one without a request id is not answered. */
+void session_error(struct session *session, struct optional_u64 request_id,
+                   const struct protocol_error *error);
+void session_error_status(struct session *session, struct optional_u64 request_id, enum ps_status status);
+void session_done(struct session *session, struct optional_u64 request_id);
+/* Tells the reason and closes. */
+void session_end(struct session *session, struct optional_u64 request_id, enum ps_status status);
+/* Closes without a word. */
+void session_close(struct session *session);
+
+void session_pause(struct session *session, enum session_pause reason);
+void session_resume(struct session *session, enum session_pause reason);
+
+/* Will be pumped in the next flush. */
+void session_wants_pump(struct session *session);
+/* Sends answers and deliveries while there is room. */
+void session_pump(struct session *session);
+bool session_has_room(struct session *session);
+
+/* Keep-alive: pings, closes, and returns when to look again. */
+uint64_t session_keep_alive(struct session *session, uint64_t now_ns);
+
+static inline struct span session_id(const struct session *session)
+{
+    return (struct span){session->id, session->id_size};
+}
+
+/* What clients are told for outcomes that never travel. */
+enum ps_status wire_status(enum ps_status status);
+struct protocol_error error_with_range(enum ps_status status, uint64_t from, uint64_t to);
+struct protocol_error error_with_limit(enum ps_status status, const char *name, uint64_t value);
+
+#endif

@@ -1,0 +1,224 @@
+/* The listing is an array of pointers kept sorted by name: inserting moves at most a few hundred KiB for 100,000
+ * topics, and a page is a binary search. At load it is filled unsorted and sorted once, when first needed. */
+#include "topics.h"
+#include "topic.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+void topics_init(struct topics *topics, uint64_t seed)
+{
+    *topics = (struct topics){.seed = seed};
+    list_init(&topics->with_runs);
+}
+
+void topics_deinit(struct topics *topics)
+{
+    while (topics->count > 0) {
+        struct topic *topic = topics->sorted[--topics->count];
+        topic->listed = false;
+        topics->unlisted++;
+        topic_unref(topic);
+    }
+    assert(topics->by_name.count == 0);
+    map_deinit(&topics->by_name);
+    free(topics->sorted);
+}
+
+struct topic *topics_find(const struct topics *topics, struct span name)
+{
+    struct map_node *node = map_find(&topics->by_name, hash_bytes(name, topics->seed));
+    for (; node != NULL; node = map_next(node)) {
+        struct topic *topic = LIST_OBJECT(node, struct topic, by_name);
+        if (span_equal(topic_name(topic), name))
+            return topic;
+    }
+    return NULL;
+}
+
+static bool reserve_listing(struct topics *topics)
+{
+    if (topics->count + topics->unlisted < topics->room)
+        return true;
+    uint32_t room = topics->room + topics->room / 2 + 64;
+    struct topic **sorted = realloc(topics->sorted, room * sizeof(struct topic *));
+    if (sorted == NULL)
+        return false;
+    topics->sorted = sorted;
+    topics->room = room;
+    return true;
+}
+
+static struct topic *make(struct topics *topics, struct span name)
+{
+    assert(name.size > 0 && name.size <= TOPIC_MAX_BYTES);
+    if (!reserve_listing(topics) || !map_prepare(&topics->by_name))
+        return NULL;
+    struct topic *topic = calloc(1, sizeof *topic + name.size);
+    if (topic == NULL)
+        return NULL;
+    list_init(&topic->with_runs);
+    list_init(&topic->in_burst);
+    list_init(&topic->fresh);
+    list_init(&topic->waiting);
+    list_init(&topic->busy);
+    topic->table = topics;
+    topic->name_size = (uint8_t)name.size;
+    memcpy(topic->name, name.data, name.size);
+    (void)map_insert(&topics->by_name, &topic->by_name, hash_bytes(name, topics->seed));
+    topics->unlisted++;
+    return topic;
+}
+
+struct topic *topics_obtain(struct topics *topics, struct span name)
+{
+    struct topic *topic = topics_find(topics, name);
+    if (topic == NULL)
+        topic = make(topics, name);
+    return topic == NULL ? NULL : topic_ref(topic);
+}
+
+struct topic *topic_ref(struct topic *topic)
+{
+    topic->refs++;
+    return topic;
+}
+
+void topic_unref(struct topic *topic)
+{
+    if (topic == NULL || --topic->refs > 0)
+        return;
+    struct topics *topics = topic->table;
+    assert(!topic->listed && topic->cursors == 0 && topic->tail.count == 0 && list_empty(&topic->in_burst));
+    topics->unlisted--;
+    list_remove(&topic->with_runs);
+    map_remove(&topics->by_name, &topic->by_name);
+    runs_deinit(&topic->runs);
+    free(topic->tail.entries);
+    free(topic);
+}
+
+int span_compare(struct span a, struct span b)
+{
+    size_t common = a.size < b.size ? a.size : b.size;
+    int order = common == 0 ? 0 : memcmp(a.data, b.data, common);
+    return order != 0 ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+static int by_name_order(const void *a, const void *b)
+{
+    const struct topic *const *x = a, *const *y = b;
+    return span_compare(topic_name(*x), topic_name(*y));
+}
+
+static void topics_sort(struct topics *topics)
+{
+    if (topics->unsorted && topics->count > 1)
+        qsort(topics->sorted, topics->count, sizeof(struct topic *), by_name_order);
+    topics->unsorted = false;
+}
+
+/* Position of the first name that is >= `name`; with `behind`, of the first that is > `name`. */
+static uint32_t lower_bound(const struct topics *topics, struct span name, bool behind)
+{
+    uint32_t low = 0, high = topics->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = span_compare(topic_name(topics->sorted[middle]), name);
+        if (order < 0 || (behind && order == 0))
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+uint32_t topics_behind(struct topics *topics, struct span name)
+{
+    topics_sort(topics);
+    return lower_bound(topics, name, true);
+}
+
+void topic_list(struct topic *topic)
+{
+    struct topics *topics = topic->table;
+    if (topic->listed)
+        return;
+    topic->listed = true;
+    topic_ref(topic);
+    topics->unlisted--;
+    uint32_t at = topics->unsorted ? topics->count : lower_bound(topics, topic_name(topic), false);
+    memmove(topics->sorted + at + 1, topics->sorted + at, (topics->count - at) * sizeof(struct topic *));
+    topics->sorted[at] = topic;
+    topics->count++;
+}
+
+void topic_unlist(struct topic *topic)
+{
+    struct topics *topics = topic->table;
+    if (!topic->listed)
+        return;
+    topics_sort(topics);
+    uint32_t at = lower_bound(topics, topic_name(topic), false);
+    assert(topics->sorted[at] == topic);
+    topics->count--;
+    topics->unlisted++;
+    memmove(topics->sorted + at, topics->sorted + at + 1, (topics->count - at) * sizeof(struct topic *));
+    topic->listed = false;
+    topic_unref(topic);
+}
+
+void topic_append(struct topic *topic, uint64_t first_offset, uint64_t first_seq, uint64_t count)
+{
+    runs_append(&topic->runs, first_offset, first_seq, count);
+    if (list_empty(&topic->with_runs))
+        list_append(&topic->table->with_runs, &topic->with_runs);
+    topic->head = first_offset + count;
+    topic->last_seq = first_seq + count - 1;
+}
+
+void topics_trim(struct topics *topics, uint64_t indexed_through)
+{
+    struct list *node = topics->with_runs.next;
+    while (node != &topics->with_runs) {
+        struct topic *topic = LIST_OBJECT(node, struct topic, with_runs);
+        node = node->next;
+        runs_trim(&topic->runs, indexed_through);
+        if (topic->runs.count > 0)
+            continue;
+        list_remove(&topic->with_runs);
+        if (topic->pending == 0)
+            runs_deinit(&topic->runs);
+    }
+}
+
+/* The bytes that every matching name begins with: the levels before the first wildcard. */
+static struct span literal_prefix(struct span filter)
+{
+    size_t level = 0;
+    for (size_t i = 0; i <= filter.size; i++) {
+        if (i < filter.size && filter.data[i] != '/')
+            continue;
+        if (i - level == 1 && (filter.data[level] == '+' || filter.data[level] == '#'))
+            return (struct span){filter.data, level > 0 ? level - 1 : 0};
+        level = i + 1;
+    }
+    return filter;
+}
+
+void topics_range(struct topics *topics, struct span filter, uint32_t *begin, uint32_t *end)
+{
+    struct span prefix = literal_prefix(filter);
+    topics_sort(topics);
+    *begin = lower_bound(topics, prefix, false);
+    uint32_t low = *begin, high = topics->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        struct span name = topic_name(topics->sorted[middle]);
+        if (name.size >= prefix.size && memcmp(name.data, prefix.data, prefix.size) == 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *end = low;
+}
