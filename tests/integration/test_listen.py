@@ -76,7 +76,7 @@ class Listeners(Case):
     def test_a_taken_port_is_named(self):
         server = self.broker()
         process = self.broker_fails(listen=(f"127.0.0.1:{server.port}",), data=self.path("other"))
-        self.assertIn(process.wait(), (1, 2))
+        self.assertIn(process.wait(), (1, 2, 3))
         self.assertIn(str(server.port), process.err)
 
     def test_unix_socket_of_a_killed_broker_is_taken_over(self):
@@ -92,7 +92,7 @@ class Listeners(Case):
     def test_unix_socket_never_replaces_a_file(self):
         path = self.file("precious", "content")
         process = self.broker_fails(listen=(f"unix:{path}",))
-        self.assertIn(process.wait(), (1, 2))
+        self.assertIn(process.wait(), (1, 2, 3))
         with open(path, encoding="ascii") as file:
             self.assertEqual(file.read(), "content")
 
@@ -100,7 +100,7 @@ class Listeners(Case):
         path = self.path("socket")
         self.broker(listen=(f"unix:{path}",))
         process = self.broker_fails(listen=(f"unix:{path}",), data=self.path("other"))
-        self.assertIn(process.wait(), (1, 2))
+        self.assertIn(process.wait(), (1, 2, 3))
         self.run_psctl(None, "-s", f"unix:{path}", "ping")
 
     def test_default_data_directory_is_private(self):
@@ -181,7 +181,7 @@ class Ending(Case):
         self.assertNotIn("secret", server.err)
 
     def test_silent_connections_are_given_up(self):
-        server = self.broker("--ping-interval", "0.2")
+        server = self.broker("--ping-interval", "200ms")
         client = Wire(server.port)
         self.addCleanup(client.close)
         client.closed()  # answers no ping: the broker closes
