@@ -93,6 +93,30 @@ class BadInput(Case):
         runs = client.publish("big", b"x" * size)
         self.assertFalse(runs[0].HasField("error"), str(runs))
 
+    def test_frame_of_no_bytes_is_malformed(self):
+        client = self.connect()
+        client.raw(b"\0\0\0\0")
+        self.assert_last_word(client, wire.MALFORMED)
+
+    def test_too_many_messages_in_a_frame(self):
+        client = self.connect()
+        count = client.welcome.limits.max_messages_per_frame + 1
+        client.send(pb.ClientFrame(request_id=5, publish=client.publish_frame(("t", [""] * count))))
+        self.assert_last_word(client, wire.LIMIT_EXCEEDED)
+        self.assert_alive()
+
+    def test_too_many_subscriptions(self):
+        client = self.connect()
+        limit = client.welcome.limits.max_subscriptions
+        self.assertGreater(limit, 0)
+        for number in range(min(limit, 5000)):
+            client.subscribe("t/%d" % number)
+        if limit <= 5000:
+            with self.assertRaises(Refused) as caught:
+                client.subscribe("one/more")
+            self.assertEqual(caught.exception.status, wire.LIMIT_EXCEEDED)
+        client.request(ping=pb.Ping())
+
     def test_truncated_frames(self):
         whole = frame(pb.ClientFrame(request_id=1, publish=pb.Publish(batches=[
             pb.PublishBatch(topic=b"t", messages=[pb.Message(payload=b"p")])])).SerializeToString())
@@ -296,30 +320,32 @@ class BadInput(Case):
         found = client.messages(subscribed.subscription, 2)
         self.assertEqual([(message.offset, message.payload) for _, message in found], [(3, b"3"), (4, b"4")])
 
-    def test_negative_number_as_offset(self):
-        # -1 as a varint is 2^64-1: far beyond any end
+    def test_negative_numbers_are_malformed(self):
+        # -1 as a varint is 2^64-1; what does not fit into 63 bits is no offset
         self.connect().publish("t", "0")
-        self.refused(wire.OUT_OF_RANGE, subscribe=pb.Subscribe(filter=b"t", durable_id=b"d",
-                                                               start=wire.at((1 << 64) - 1)))
-        self.refused(wire.OUT_OF_RANGE, subscribe=pb.Subscribe(filter=b"t", durable_id=b"d",
-                                                               start=wire.at(1 << 63)))
-
-    def test_temporary_start_at_the_largest_offset_does_no_harm(self):
-        client = self.connect()
-        client.publish("t", "0")
-        try:
-            client.subscribe("t", start=wire.at((1 << 64) - 1))
-        except Refused as refused:
-            self.assertIn(refused.status, (wire.OUT_OF_RANGE, wire.INVALID_ARGUMENT))
-        client.publish("t", "1")
-        client.request(ping=pb.Ping())
+        for number in ((1 << 64) - 1, 1 << 63):
+            for body in ({"subscribe": pb.Subscribe(filter=b"t", durable_id=b"d", start=wire.at(number))},
+                         {"subscribe": pb.Subscribe(filter=b"t", start=wire.last(number))},
+                         {"subscribe": pb.Subscribe(filter=b"t", start=wire.resume(number))},
+                         {"subscribe": pb.Subscribe(filter=b"t", start=wire.resume(1, [("t", number)]))},
+                         {"ack": pb.Ack(subscription=1, topic=b"t", next_offset=number)}):
+                with self.subTest(body=str(body)):
+                    client = self.connect()
+                    client.send(pb.ClientFrame(request_id=50, **body))
+                    self.assert_last_word(client, wire.MALFORMED)
         self.assert_alive()
 
-    def test_last_of_a_huge_number_is_everything(self):
+    def test_largest_offset(self):
+        largest = (1 << 63) - 1
         client = self.connect()
-        client.publish("t", "0", "1")
-        subscribed = client.subscribe("t", start=wire.last((1 << 64) - 1))
+        client.publish("t", "0")
+        self.refused(wire.OUT_OF_RANGE, subscribe=pb.Subscribe(filter=b"t", durable_id=b"d", start=wire.at(largest)))
+        client.subscribe("t", start=wire.at(largest))  # waits, for ever
+        client.subscribe("t", start=wire.resume(largest, [("t", largest)]))
+        subscribed = client.subscribe("t", start=wire.last(largest))
+        client.publish("t", "1")
         self.assertEqual([message.offset for _, message in client.messages(subscribed.subscription, 2)], [0, 1])
+        self.assert_alive()
 
     def test_start_below_the_first_kept_begins_there_after_a_gap(self):
         client = self.connect()
@@ -337,12 +363,13 @@ class BadInput(Case):
                                                               start=wire.resume(1)))
         self.refused(wire.LOG_CHANGED, subscribe=pb.Subscribe(filter=b"t", log_id=b"short"))
         client = self.connect()
-        client.subscribe("t", durable_id=b"d")
+        subscribed = client.subscribe("t", durable_id=b"d")
         with self.assertRaises(Refused) as caught:
             client.request(seek=pb.Seek(durable_id=b"d", filter=b"t", to=wire.BEGINNING, log_id=b"0" * 16))
         self.assertEqual(caught.exception.status, wire.LOG_CHANGED)
         with self.assertRaises(Refused) as caught:
-            client.request(ack=pb.Ack(subscription=1, topic=b"t", next_offset=0, log_id=b"0" * 16))
+            client.request(ack=pb.Ack(subscription=subscribed.subscription, topic=b"t", next_offset=0,
+                                      log_id=b"0" * 16))
         self.assertEqual(caught.exception.status, wire.LOG_CHANGED)
 
     def test_durable_resume_start_is_refused(self):
@@ -354,11 +381,24 @@ class BadInput(Case):
         client.publish("t", "0", "1")
         subscribed = client.subscribe("t", start=wire.BEGINNING, durable_id=b"d")
         client.messages(subscribed.subscription, 2)
-        for offset in (3, 1 << 63, (1 << 64) - 1):
+        for offset in (3, (1 << 63) - 1):
             with self.assertRaises(Refused) as caught:
                 client.request(ack=pb.Ack(subscription=subscribed.subscription, topic=b"t", next_offset=offset))
             self.assertEqual(caught.exception.status, wire.OUT_OF_RANGE)
         client.request(ack=pb.Ack(subscription=subscribed.subscription, topic=b"t", next_offset=2))
+
+    def test_acknowledgement_of_a_temporary_subscription(self):
+        client = self.connect()
+        client.publish("t", "0")
+        subscribed = client.subscribe("t", start=wire.BEGINNING)
+        client.messages(subscribed.subscription, 1)
+        with self.assertRaises(Refused) as caught:
+            client.request(ack=pb.Ack(subscription=subscribed.subscription, topic=b"t", next_offset=1))
+        self.assertEqual(caught.exception.status, wire.INVALID_ARGUMENT)
+
+    def test_empty_and_unknown_starts_are_unsupported(self):
+        self.refused(wire.UNSUPPORTED, subscribe=pb.Subscribe(filter=b"t", start=pb.Start()))
+        self.refused(wire.UNSUPPORTED, subscribe=pb.Subscribe(filter=b"t", start=pb.Start.FromString(b"\xa0\x06\x01")))
 
     def test_subscription_numbers_that_do_not_exist(self):
         self.refused(wire.NO_SUCH_SUBSCRIPTION, detach=pb.Detach(subscription=99))
