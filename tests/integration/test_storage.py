@@ -6,7 +6,7 @@ import subprocess
 
 import tap
 
-from psbroker_test import PSBROKER, Case, Process, without_override
+from psbroker_test import PSBROKER, Case, Process, wait_until, without_override
 
 
 class StorageCase(Case):
@@ -303,6 +303,40 @@ class Damage(StorageCase):
             with open(wal, "ab") as file:
                 file.write(b"\x5a" * 10000)
         self.assertEqual(self.history(self.broker(), "t"), [str(number).encode() for number in range(100)])
+
+
+class NearlyFull(StorageCase):
+    def test_below_the_floor_publications_are_refused_and_reading_goes_on(self):
+        self.stopped("0")
+        server = self.broker("--disk-floor", "1024G")
+        done = self.run_psctl(server, "pub", "t", "1", code=6)
+        self.assertEqual(done.out, b"")
+        self.assertIn("disk", done.err)
+        self.assertEqual(self.history(server, "t"), [b"0"])
+        self.assertEqual(server.terminate(), 0, server.err)
+        self.assertEqual(self.pub(self.broker(), "t", "1"), [1])
+
+    def test_service_resumes_when_there_is_room_again(self):
+        os.mkdir(self.path("data"))
+        script = 'mount -t tmpfs -o size=200M,mode=700 none "$1" && shift && exec "$@"'
+        if subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", self.path("data"), "true"],
+                          capture_output=True, check=False).returncode != 0:
+            self.skipTest("no mount namespaces here")
+        process = Process(["unshare", "-m", "sh", "-c", script, "sh", self.path("data"), PSBROKER, "--data",
+                           self.path("data"), "--listen", "127.0.0.1:0"])
+        self.addCleanup(process.end)
+        port = int(process.stdout.wait_lines(1)[0].rpartition(b":")[2])
+        self.assertEqual(self.pub(port, "t", "0"), [0])
+        filler = f"/proc/{process.pid}/root{self.path('data')}/filler"
+        with open(filler, "wb") as file:
+            file.write(b"x" * (160 << 20))
+        self.run_psctl(port, "pub", "t", "refused", code=6)
+        self.assertEqual(self.history(port, "t"), [b"0"])
+        os.remove(filler)
+        wait_until(lambda: self.run_psctl(port, "pub", "t", "1", code=None).code == 0, "room for publications")
+        self.assertEqual(self.history(port, "t"), [b"0", b"1"])
+        process.signal(15)
+        self.assertEqual(process.wait(), 0, process.err)
 
 
 class Rules(StorageCase):
