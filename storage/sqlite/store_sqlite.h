@@ -16,6 +16,13 @@ struct store_sqlite_config {
     uint64_t max_topics;       /* 0: 100,000 */
     store_log_fn *log;         /* NULL: silent */
     void *log_ctx;
+    /* 0 is the default in each; tests make them small */
+    uint64_t epoch_rows;      /* 65,536: an epoch is closed with as many rows */
+    uint64_t epoch_bytes;     /* 64 MiB: or with as many payload, key and header bytes */
+    uint64_t slice_runs;      /* 256: runs that each commit adds to the index, besides two for each message */
+    uint64_t idle_slice_runs; /* 4096: runs that a step of store_work() adds */
+    uint64_t checkpoint_bytes; /* 8 MiB: of WAL that are worth a checkpoint */
+    uint64_t sweep_rows;       /* 4096: dead rows that a step removes at most */
 };
 
 /* Opens or creates, migrates, recovers (a bounded number of rows is read), commits a row at FULL, tries to

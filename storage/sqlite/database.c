@@ -1,0 +1,183 @@
+/* A connection belongs to one thread at a time, so SQLite's own mutexes are off. Statements are prepared at
+ * first use and live as long as the connection. */
+#include "database.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#define STATEMENT_SQL(symbol, sql) sql,
+static const char *const statement_sql[] = {STATEMENT_MAP(STATEMENT_SQL)};
+#undef STATEMENT_SQL
+
+enum {
+    WRITER_CACHE_KIB = 32 * 1024,
+    READER_CACHE_KIB = 2 * 1024,
+    MAX_VALUE_BYTES = 20 * 1024 * 1024 /* above the wire's hard cap */
+};
+
+static pthread_once_t configured = PTHREAD_ONCE_INIT;
+
+/* Statistics take a global mutex for each allocation. Refused, without harm, when SQLite already runs. */
+static void configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+static int set_flags(sqlite3 *db, enum database_role role)
+{
+    int rc = sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+
+    if (rc == SQLITE_OK)
+        rc = sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    /* A checkpoint belongs to the writer alone, also the one that closing a connection would make. */
+    if (rc == SQLITE_OK && role == DATABASE_READER)
+        rc = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_limit(db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
+    return rc;
+}
+
+static int set_pragmas(sqlite3 *db, enum database_role role)
+{
+    char sql[512];
+
+    snprintf(sql, sizeof(sql),
+             "PRAGMA page_size=16384;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
+             "PRAGMA mmap_size=0;PRAGMA temp_store=MEMORY;PRAGMA cache_size=-%d;PRAGMA query_only=%d;"
+             "PRAGMA journal_size_limit=67108864",
+             role == DATABASE_WRITER ? WRITER_CACHE_KIB : READER_CACHE_KIB, role == DATABASE_READER);
+    return sqlite3_exec(db, sql, NULL, NULL, NULL);
+}
+
+int database_open(struct database *database, const char *path, enum database_role role)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int rc;
+
+    *database = (struct database){0};
+    pthread_once(&configured, configure);
+    if (role == DATABASE_WRITER)
+        flags |= SQLITE_OPEN_CREATE;
+    rc = sqlite3_open_v2(path, &database->handle, flags, NULL);
+    if (rc == SQLITE_OK)
+        rc = set_flags(database->handle, role);
+    if (rc == SQLITE_OK)
+        rc = set_pragmas(database->handle, role);
+    /* Debian builds SQLite with secure_delete on: each freed page would be zeroed through the WAL. The pragma
+     * opens the file, so that it is the first to see one that is not ours. */
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(database->handle, "PRAGMA secure_delete=OFF", NULL, NULL, NULL);
+    return rc;
+}
+
+void database_close(struct database *database)
+{
+    for (int i = 0; i < STATEMENT_COUNT; i++)
+        sqlite3_finalize(database->statements[i]);
+    sqlite3_close(database->handle);
+    *database = (struct database){0};
+}
+
+enum ps_status database_status(int code)
+{
+    if (code == SQLITE_IOERR_NOMEM)
+        return PS_NO_MEMORY;
+    switch (code & 0xff) {
+    case SQLITE_OK:
+    case SQLITE_ROW:
+    case SQLITE_DONE:
+        return PS_OK;
+    case SQLITE_FULL:
+        return PS_DISK_FULL;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        return PS_STORAGE_BUSY;
+    case SQLITE_NOMEM:
+        return PS_NO_MEMORY;
+    case SQLITE_CORRUPT:
+        return PS_DAMAGED;
+    case SQLITE_NOTADB:
+        return PS_FOREIGN_FILE;
+    case SQLITE_MISMATCH:
+        return PS_NEWER_SCHEMA;
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_AUTH:
+        return PS_ACCESS_DENIED;
+    case SQLITE_IOERR:
+        return PS_IO_ERROR;
+    case SQLITE_TOOBIG:
+        return PS_MESSAGE_TOO_LARGE;
+    default:
+        return PS_INTERNAL;
+    }
+}
+
+enum ps_status database_error(struct database *database)
+{
+    enum ps_status status = database_status(sqlite3_extended_errcode(database->handle));
+
+    return status == PS_OK ? PS_INTERNAL : status;
+}
+
+sqlite3_stmt *database_statement(struct database *database, enum statement statement)
+{
+    sqlite3_stmt **slot = &database->statements[statement];
+
+    if (*slot != NULL)
+        sqlite3_reset(*slot);
+    else if (sqlite3_prepare_v3(database->handle, statement_sql[statement], -1, SQLITE_PREPARE_PERSISTENT,
+                                slot, NULL) != SQLITE_OK)
+        return NULL;
+    return *slot;
+}
+
+enum ps_status database_run(struct database *database, sqlite3_stmt *statement)
+{
+    int rc;
+
+    if (statement == NULL)
+        return database_error(database);
+    do {
+        rc = sqlite3_step(statement);
+    } while (rc == SQLITE_ROW);
+    sqlite3_reset(statement);
+    return database_status(rc);
+}
+
+enum ps_status database_exec(struct database *database, const char *sql)
+{
+    return database_status(sqlite3_exec(database->handle, sql, NULL, NULL, NULL));
+}
+
+void bind_u64(sqlite3_stmt *statement, int index, uint64_t value)
+{
+    sqlite3_bind_int64(statement, index, value > INT64_MAX ? INT64_MAX : (int64_t)value);
+}
+
+void bind_text(sqlite3_stmt *statement, int index, struct span text)
+{
+    if (span_present(text))
+        sqlite3_bind_text64(statement, index, (const char *)text.data, text.size, SQLITE_STATIC, SQLITE_UTF8);
+    else
+        sqlite3_bind_null(statement, index);
+}
+
+uint64_t column_u64(sqlite3_stmt *statement, int column)
+{
+    int64_t value = sqlite3_column_int64(statement, column);
+
+    return value < 0 ? 0 : (uint64_t)value;
+}
+
+struct span column_span(sqlite3_stmt *statement, int column)
+{
+    static const uint8_t nothing;
+    const uint8_t *data;
+
+    if (sqlite3_column_type(statement, column) == SQLITE_NULL)
+        return SPAN_ABSENT;
+    data = sqlite3_column_blob(statement, column);
+    return (struct span){data == NULL ? &nothing : data, (size_t)sqlite3_column_bytes(statement, column)};
+}

@@ -1,0 +1,49 @@
+/* One SQLite connection of ours: opened with the pragmas every connection needs, its prepared statements, and
+ * the one translation of SQLite's result codes. */
+#ifndef PSBROKER_DATABASE_H
+#define PSBROKER_DATABASE_H
+
+#include "span.h"
+#include "statements.h"
+#include "status.h"
+
+#include <sqlite3.h>
+
+struct database {
+    sqlite3 *handle;
+    sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared at first use */
+};
+
+enum database_role { DATABASE_WRITER, DATABASE_READER };
+
+/* Opens `path`; the writer creates the file if it is missing. Nothing is written yet. A SQLite result code;
+ * on failure the handle may be set, for sqlite3_errmsg(), and database_close() is due all the same. */
+int database_open(struct database *database, const char *path, enum database_role role);
+
+/* Takes the zero state. */
+void database_close(struct database *database);
+
+/* Result codes of SQLite as ours; SQLITE_ROW and SQLITE_DONE are PS_OK. */
+enum ps_status database_status(int code);
+
+/* The prepared statement, reset and ready to be bound; NULL when it cannot be prepared, with the reason in
+ * sqlite3_extended_errcode(). */
+sqlite3_stmt *database_statement(struct database *database, enum statement statement);
+
+/* Steps to the end and resets. PS_OK or what went wrong; NULL is allowed and gives the connection's error. */
+enum ps_status database_run(struct database *database, sqlite3_stmt *statement);
+
+/* Runs SQL text without rows. */
+enum ps_status database_exec(struct database *database, const char *sql);
+
+/* The last error as ours, never PS_OK. */
+enum ps_status database_error(struct database *database);
+
+/* Binding and reading what SQLite has no words for: unsigned numbers (never above INT64_MAX here) and spans.
+ * Bound bytes are borrowed until the statement is reset. An absent span is NULL. */
+void bind_u64(sqlite3_stmt *statement, int index, uint64_t value);
+void bind_text(sqlite3_stmt *statement, int index, struct span text);
+uint64_t column_u64(sqlite3_stmt *statement, int column);
+struct span column_span(sqlite3_stmt *statement, int column);
+
+#endif

@@ -1,0 +1,18 @@
+/* Brings the writer's memory back from the database at start: topics, counters, and the rows behind the last
+ * listed epoch. */
+#ifndef PSBROKER_RECOVERY_H
+#define PSBROKER_RECOVERY_H
+
+#include "status.h"
+
+#include <stddef.h>
+
+struct sqlite_store;
+
+/* Drops runs of unlisted epochs, makes the log_id if there is none, counts the start: one commit at FULL. */
+enum ps_status recovery_begin(struct sqlite_store *store);
+
+/* Reads what memory must know. PS_OK; PS_DAMAGED with a sentence that names the record; what SQLite met. */
+enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t error_size);
+
+#endif

@@ -1,0 +1,39 @@
+/* Rows in memory as virtual tables, so that a batch goes into SQLite by one INSERT … SELECT: message_batch
+ * and run_batch. Writer's connection only. */
+#ifndef PSBROKER_ROWS_H
+#define PSBROKER_ROWS_H
+
+#include "span.h"
+
+#include <sqlite3.h>
+
+struct message;
+
+/* One message on its way into `messages`. */
+struct message_row {
+    struct message *message;
+    uint64_t seq, topic_id, checksum;
+    char *headers; /* JSON, the row's; NULL: none */
+    void *topic;   /* the writer's own words on where it belongs */
+    void *op;
+};
+
+/* One run on its way into `topic_runs`. */
+struct run_row {
+    uint64_t topic_id, first_offset, first_seq;
+    uint32_t count;
+};
+
+/* What the virtual tables show now; borrowed during each INSERT. */
+struct row_source {
+    const struct message_row *messages;
+    size_t message_count;
+    const struct run_row *runs;
+    size_t run_count;
+    uint64_t epoch; /* of the runs */
+};
+
+/* The source must outlive the connection. A SQLite result code. */
+int rows_register(sqlite3 *db, struct row_source *source);
+
+#endif

@@ -1,0 +1,51 @@
+/* The inside of the SQLite body: what the writer thread owns, and the few words its parts share. */
+#ifndef PSBROKER_SQLITE_STORE_H
+#define PSBROKER_SQLITE_STORE_H
+
+#include "append.h"
+#include "checkpoint.h"
+#include "database.h"
+#include "epochs.h"
+#include "gate.h"
+#include "rows.h"
+#include "store.h"
+#include "store_sqlite.h"
+#include "sweeper.h"
+#include "topics.h"
+
+struct sqlite_store {
+    struct store base;                 /* first */
+    struct store_sqlite_config config; /* defaults filled in; directory is ours */
+    char *path;
+    struct database db;
+    struct gate gate;
+    struct row_source source;
+    struct topics topics;
+    struct appender appender;
+    struct epochs epochs;
+    struct checkpoint checkpoint;
+    struct sweeper sweeper;
+    uint8_t log_id[LOG_ID_BYTES];
+    uint64_t start_count;
+    uint64_t next_seq, staged_next_seq;
+    int64_t last_published; /* microseconds; what is committed */
+    int64_t now;            /* the time of this commit */
+    uint64_t clamped_logged_at;
+    int64_t data_version; /* of our last commit */
+    bool failed;          /* takes no further commit */
+    uint64_t disk_sampled_at;
+    uint64_t free_disk_bytes, database_bytes;
+};
+
+/* One logfmt line to the configured sink. */
+void store_log(const struct sqlite_store *store, int level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Monotonic milliseconds and microseconds. */
+uint64_t monotonic_ms(void);
+uint64_t monotonic_us(void);
+
+/* Inside a transaction. */
+enum ps_status store_put_number(struct sqlite_store *store, const char *name, int64_t value);
+
+#endif

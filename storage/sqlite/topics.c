@@ -1,0 +1,128 @@
+/* A chained hash table. A topic that does not exist when a transaction ends, because it was deleted or its
+ * creation was refused, leaves the table; its row in the database remembers its id and next offset. */
+#include "topics.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+enum { FIRST_BUCKETS = 1024 };
+
+enum ps_status topics_init(struct topics *topics)
+{
+    *topics = (struct topics){.bucket_count = FIRST_BUCKETS, .next_id = 1, .staged_next_id = 1};
+    topics->buckets = calloc(FIRST_BUCKETS, sizeof(struct topic *));
+    return topics->buckets == NULL ? PS_NO_MEMORY : PS_OK;
+}
+
+void topics_deinit(struct topics *topics)
+{
+    for (size_t i = 0; topics->buckets != NULL && i < topics->bucket_count; i++) {
+        for (struct topic *next, *topic = topics->buckets[i]; topic != NULL; topic = next) {
+            next = topic->next;
+            free(topic);
+        }
+    }
+    free(topics->buckets);
+    *topics = (struct topics){0};
+}
+
+struct topic *topics_find(const struct topics *topics, struct span name)
+{
+    uint64_t hash = XXH3_64bits(name.data, name.size);
+    struct topic *topic = topics->buckets[hash & (topics->bucket_count - 1)];
+
+    while (topic != NULL && (topic->hash != hash || !span_equal(topic_name(topic), name)))
+        topic = topic->next;
+    return topic;
+}
+
+/* A table that cannot grow only gets slower. */
+static void grow(struct topics *topics)
+{
+    size_t count = topics->bucket_count * 2;
+    struct topic **buckets = calloc(count, sizeof(struct topic *));
+
+    if (buckets == NULL)
+        return;
+    for (size_t i = 0; i < topics->bucket_count; i++) {
+        for (struct topic *next, *topic = topics->buckets[i]; topic != NULL; topic = next) {
+            struct topic **bucket = &buckets[topic->hash & (count - 1)];
+
+            next = topic->next;
+            topic->next = *bucket;
+            *bucket = topic;
+        }
+    }
+    free(topics->buckets);
+    topics->buckets = buckets;
+    topics->bucket_count = count;
+}
+
+struct topic *topics_add(struct topics *topics, struct span name, uint64_t topic_id,
+                         const struct topic_facts *facts)
+{
+    struct topic *topic = calloc(1, sizeof(*topic) + name.size);
+    struct topic **bucket;
+
+    if (topic == NULL)
+        return NULL;
+    topic->topic_id = topic_id;
+    topic->hash = XXH3_64bits(name.data, name.size);
+    topic->committed = *facts;
+    topic->name_size = name.size;
+    memcpy(topic->name, name.data, name.size);
+    if (topics->count >= topics->bucket_count)
+        grow(topics);
+    bucket = &topics->buckets[topic->hash & (topics->bucket_count - 1)];
+    topic->next = *bucket;
+    *bucket = topic;
+    topics->count++;
+    return topic;
+}
+
+void topics_touch(struct topics *topics, struct topic *topic)
+{
+    if (topic->touched)
+        return;
+    topic->touched = true;
+    topic->row_due = false;
+    topic->staged = topic->committed;
+    topic->next_touched = topics->touched;
+    topics->touched = topic;
+}
+
+static void remove_topic(struct topics *topics, struct topic *topic)
+{
+    struct topic **at = &topics->buckets[topic->hash & (topics->bucket_count - 1)];
+
+    while (*at != topic)
+        at = &(*at)->next;
+    *at = topic->next;
+    topics->count--;
+    free(topic);
+}
+
+static void settle(struct topics *topics)
+{
+    for (struct topic *next, *topic = topics->touched; topic != NULL; topic = next) {
+        next = topic->next_touched;
+        topic->touched = false;
+        if (!topic->committed.exists)
+            remove_topic(topics, topic);
+    }
+    topics->touched = NULL;
+}
+
+void topics_promote(struct topics *topics)
+{
+    for (struct topic *topic = topics->touched; topic != NULL; topic = topic->next_touched)
+        topic->committed = topic->staged;
+    topics->next_id = topics->staged_next_id;
+    settle(topics);
+}
+
+void topics_discard(struct topics *topics)
+{
+    topics->staged_next_id = topics->next_id;
+    settle(topics);
+}

@@ -1,0 +1,64 @@
+/* The writer's memory of every topic that is not deleted: name → id and ends.
+ *
+ * What a transaction changes is staged beside what is committed, and promoted or discarded as a whole when
+ * the outcome of the commit is known. Writer thread. */
+#ifndef PSBROKER_TOPICS_H
+#define PSBROKER_TOPICS_H
+
+#include "span.h"
+#include "status.h"
+
+struct topic_facts {
+    bool exists; /* false: not stored yet, or deleted */
+    uint64_t first_offset, next_offset, created_seq, last_seq;
+};
+
+struct topic {
+    struct topic *next;         /* in its bucket */
+    struct topic *next_touched; /* in this transaction */
+    uint64_t topic_id;
+    uint64_t hash;
+    struct topic_facts committed, staged; /* staged counts while touched */
+    bool touched;
+    bool row_due; /* staged: its row in `topics` must be written */
+    void *group;  /* the appender's own */
+    size_t name_size;
+    uint8_t name[];
+};
+
+struct topics {
+    struct topic **buckets;
+    size_t bucket_count; /* a power of two */
+    size_t count;
+    uint64_t next_id, staged_next_id;
+    struct topic *touched;
+};
+
+enum ps_status topics_init(struct topics *topics);
+void topics_deinit(struct topics *topics); /* takes the zero state */
+
+/* NULL when it is not there. */
+struct topic *topics_find(const struct topics *topics, struct span name);
+
+/* Adds one with the given facts as committed; the name is copied. NULL: no memory. */
+struct topic *topics_add(struct topics *topics, struct span name, uint64_t topic_id,
+                         const struct topic_facts *facts);
+
+/* Stages a change: from now on `staged` is what counts. */
+void topics_touch(struct topics *topics, struct topic *topic);
+
+void topics_promote(struct topics *topics);
+void topics_discard(struct topics *topics);
+
+/* What counts inside the transaction. */
+static inline const struct topic_facts *topic_facts(const struct topic *topic)
+{
+    return topic->touched ? &topic->staged : &topic->committed;
+}
+
+static inline struct span topic_name(const struct topic *topic)
+{
+    return (struct span){topic->name, topic->name_size};
+}
+
+#endif
