@@ -238,7 +238,6 @@ static void group_done(struct log_write *write, const struct store_state *state)
     struct group *group = LIST_OBJECT(write, struct group, write);
     struct broker *broker = group->publication->broker;
     struct topic *topic = group->topic;
-    topic->pending--;
     broker_written(broker, write, state);
     if (write->op.status == PS_OK && write->op.append.accepted > 0) {
         topic_committed(broker, topic, &write->op.append);
@@ -246,6 +245,7 @@ static void group_done(struct log_write *write, const struct store_state *state)
         if (list_empty(&topic->in_burst))
             list_append(&broker->burst, &topic->in_burst);
     }
+    topic->pending--; /* the reserved run was used, or is not needed */
     group_finished(group);
 }
 

@@ -199,7 +199,7 @@ static enum ps_status find_acked(struct session *session, const struct ack *ack,
     const struct topic *topic = topics_find(&broker->topics, ack->topic);
     *cursor = topic == NULL ? NULL : attachment_cursor(a, topic);
     if (*cursor == NULL || (*cursor)->state == CURSOR_RESOLVING)
-        return PS_NO_SUCH_TOPIC;
+        return PS_OUT_OF_RANGE; /* nothing of it was given */
     return ack->next_offset > (*cursor)->offset ? PS_OUT_OF_RANGE : PS_OK;
 }
 
@@ -209,7 +209,9 @@ void request_ack(struct session *session, const struct client_frame *frame)
     struct cursor *cursor = NULL;
     enum ps_status status = find_acked(session, &frame->ack, &cursor);
     if (status == PS_OUT_OF_RANGE) {
-        struct protocol_error error = error_with_range(status, cursor->committed, cursor->offset + 1);
+        struct protocol_error error = protocol_error_of(status);
+        if (cursor != NULL)
+            error = error_with_range(status, cursor->committed, cursor->offset + 1);
         error.topic = frame->ack.topic;
         session_error(session, frame->request_id, &error);
         return;
