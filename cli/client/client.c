@@ -72,6 +72,21 @@ static enum ps_status send_publications(struct psc_client *client, struct bytes 
     return status;
 }
 
+/* Full stages only: what is queued in this turn and makes no frame of its own yet stays together. */
+static void send_ready(struct psc_client *client)
+{
+    struct bytes *out = client_out(client);
+    enum ps_status status = PS_OK;
+
+    while (status == PS_OK && publisher_ready(&client->publisher) && !transport_full(client->transport))
+        status = publisher_send(&client->publisher, out, &client->next_id);
+    client->keepalive.sent = true;
+    if (status != PS_OK)
+        client_break(client, status, NULL);
+    else
+        transport_flush(client->transport);
+}
+
 /* Everything that waits for a connection. A full output goes on when it was written. */
 static void send_all(struct psc_client *client)
 {
@@ -558,9 +573,8 @@ enum ps_status psc_publish(struct psc_client *client, struct psc_bytes topic,
     if (status != PS_OK)
         return status;
     if (client->state == CLIENT_READY && publisher_ready(&client->publisher))
-        send_all(client);
-    else
-        client_wake(client);
+        send_ready(client);
+    client_wake(client);
     return PS_OK;
 }
 

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-enum { LOCAL_STATUS_FIRST = 200, LOCAL_STATUS_LAST = 299 };
-
 /* Bytes that do not fit are left out, never half a UTF-8 character. */
 static void put_text(struct error_box *box, struct span text)
 {
@@ -25,11 +23,9 @@ void error_set(struct error_box *box, enum ps_status status, const char *text)
 
 static enum ps_status wire_status(const struct protocol_error *error)
 {
-    uint32_t number = (uint32_t)error->status;
-
     if (error->unknown)
         return PS_UNKNOWN;
-    if (number == PS_OK || (number >= LOCAL_STATUS_FIRST && number <= LOCAL_STATUS_LAST))
+    if (error->status == PS_OK || ps_status_local((uint32_t)error->status))
         return PS_INTERNAL;
     return error->status;
 }
