@@ -53,6 +53,8 @@ struct shape {
     finish_fn *finish;     /* may be NULL */
 };
 
+#define MEMBER_COUNT(members) ((uint32_t)(sizeof(members) / sizeof((members)[0])))
+
 /* PS_OK, PS_MALFORMED, PS_LIMIT_EXCEEDED, PS_NO_MEMORY; PS_UNSUPPORTED: a choice this version does not know.
  * `place` is zeroed. */
 enum ps_status decode_shape(const struct shape *shape, struct span bytes, struct arena *arena, void *place);
@@ -82,6 +84,7 @@ enum ps_status decode_frame(struct span bytes, uint32_t numbers, struct optional
 enum ps_status decode_publish(struct span bytes, struct arena *arena, void *publish);
 enum ps_status decode_delivery(struct span bytes, struct arena *arena, void *delivery);
 
-extern const struct shape shape_ping, shape_start;
+/* A start that is asked for must be of a known kind, else PS_UNSUPPORTED; one that is only shown need not. */
+extern const struct shape shape_ping, shape_start, shape_shown_start;
 
 #endif

@@ -4,72 +4,8 @@
 
 #include <stddef.h>
 
-#define COUNT(array) ((uint32_t)(sizeof(array) / sizeof((array)[0])))
-
 static const struct member ping_members[] = {[1] = {.kind = MEMBER_U64, .at = 0}};
-const struct shape shape_ping = {sizeof(uint64_t), ping_members, COUNT(ping_members), 0, NULL, NULL};
-
-#define AT(field) .at = offsetof(struct topic_offset, field)
-static const struct member topic_offset_members[] = {
-    [1] = {.kind = MEMBER_BYTES, .required = true, AT(topic)},
-    [2] = {.kind = MEMBER_OFFSET, .required = true, AT(offset)},
-};
-#undef AT
-static const struct shape shape_topic_offset = {
-    sizeof(struct topic_offset), topic_offset_members, COUNT(topic_offset_members), 0, NULL, NULL};
-
-#define AT(field) .at = offsetof(struct start_rule, field)
-static const struct member resume_members[] = {
-    [1] = {.kind = MEMBER_OFFSET, .required = true, AT(value)},
-    [2] = {.kind = MEMBER_REPEATED,
-           AT(offsets),
-           .count_at = offsetof(struct start_rule, offset_count),
-           .shape = &shape_topic_offset},
-};
-#undef AT
-static const struct shape shape_resume = {
-    sizeof(struct start_rule), resume_members, COUNT(resume_members), 0, NULL, NULL};
-
-/* One choice of a one-of: numbers 1 to 5 in the order of enum start_kind. */
-static enum ps_status decode_choice(const struct wire_field *field, struct arena *arena,
-                                    struct start_rule *start)
-{
-    *start = (struct start_rule){.kind = (enum start_kind)(field->number - 1)};
-    switch (start->kind) {
-    case START_NEW:
-    case START_BEGINNING:
-        return field->type == WIRE_VARINT ? PS_OK : PS_MALFORMED;
-    case START_OFFSET:
-    case START_LAST:
-        return decode_offset(field, &start->value) ? PS_OK : PS_MALFORMED;
-    case START_RESUME:
-        break;
-    }
-    return field->type == WIRE_BYTES ? decode_shape(&shape_resume, field->bytes, arena, start) : PS_MALFORMED;
-}
-
-/* A start rule this version does not know must not become another one. */
-static enum ps_status decode_start(struct span bytes, struct arena *arena, void *place)
-{
-    struct wire_cursor cursor = wire_cursor_of(bytes);
-    struct wire_field field;
-    bool resumed = false, chosen = false;
-    while (!wire_at_end(&cursor)) {
-        if (!wire_get_field(&cursor, &field))
-            return PS_MALFORMED;
-        if (field.number > START_RESUME + 1)
-            return PS_UNSUPPORTED;
-        if (field.number == START_RESUME + 1 && resumed)
-            return PS_MALFORMED;
-        enum ps_status status = decode_choice(&field, arena, place);
-        if (status != PS_OK)
-            return status;
-        chosen = true;
-        resumed = resumed || field.number == START_RESUME + 1;
-    }
-    return chosen ? PS_OK : PS_UNSUPPORTED;
-}
-const struct shape shape_start = {sizeof(struct start_rule), NULL, 0, 0, decode_start, NULL};
+const struct shape shape_ping = {sizeof(uint64_t), ping_members, MEMBER_COUNT(ping_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct hello, field)
 static const struct member hello_members[] = {
@@ -82,7 +18,7 @@ static const struct member hello_members[] = {
 };
 #undef AT
 static const struct shape shape_hello = {
-    sizeof(struct hello), hello_members, COUNT(hello_members), 0, NULL, NULL};
+    sizeof(struct hello), hello_members, MEMBER_COUNT(hello_members), 0, NULL, NULL};
 
 static const struct shape shape_publish = {sizeof(struct publish), NULL, 0, 0, decode_publish, NULL};
 
@@ -106,7 +42,7 @@ static const struct member subscribe_members[] = {
 };
 #undef AT
 static const struct shape shape_subscribe = {
-    sizeof(struct subscribe), subscribe_members, COUNT(subscribe_members), 0, NULL, finish_subscribe};
+    sizeof(struct subscribe), subscribe_members, MEMBER_COUNT(subscribe_members), 0, NULL, finish_subscribe};
 
 #define AT(field) .at = offsetof(struct credit, field)
 static const struct member credit_members[] = {
@@ -116,7 +52,7 @@ static const struct member credit_members[] = {
 };
 #undef AT
 static const struct shape shape_credit = {
-    sizeof(struct credit), credit_members, COUNT(credit_members), 0, NULL, NULL};
+    sizeof(struct credit), credit_members, MEMBER_COUNT(credit_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct ack, field)
 static const struct member ack_members[] = {
@@ -126,11 +62,12 @@ static const struct member ack_members[] = {
     [4] = {.kind = MEMBER_BYTES, AT(log_id)},
 };
 #undef AT
-static const struct shape shape_ack = {sizeof(struct ack), ack_members, COUNT(ack_members), 0, NULL, NULL};
+static const struct shape shape_ack = {
+    sizeof(struct ack), ack_members, MEMBER_COUNT(ack_members), 0, NULL, NULL};
 
 static const struct member detach_members[] = {[1] = {.kind = MEMBER_U64, .required = true, .at = 0}};
 static const struct shape shape_detach = {
-    sizeof(uint64_t), detach_members, COUNT(detach_members), 0, NULL, NULL};
+    sizeof(uint64_t), detach_members, MEMBER_COUNT(detach_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct unsubscribe, field)
 static const struct member unsubscribe_members[] = {
@@ -140,7 +77,7 @@ static const struct member unsubscribe_members[] = {
 };
 #undef AT
 static const struct shape shape_unsubscribe = {
-    sizeof(struct unsubscribe), unsubscribe_members, COUNT(unsubscribe_members), 0, NULL, NULL};
+    sizeof(struct unsubscribe), unsubscribe_members, MEMBER_COUNT(unsubscribe_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct seek, field)
 static const struct member seek_members[] = {
@@ -151,7 +88,7 @@ static const struct member seek_members[] = {
 };
 #undef AT
 static const struct shape shape_seek = {
-    sizeof(struct seek), seek_members, COUNT(seek_members), 0, NULL, NULL};
+    sizeof(struct seek), seek_members, MEMBER_COUNT(seek_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct list_topics, field)
 static const struct member list_topics_members[] = {
@@ -161,15 +98,15 @@ static const struct member list_topics_members[] = {
 };
 #undef AT
 static const struct shape shape_list_topics = {
-    sizeof(struct list_topics), list_topics_members, COUNT(list_topics_members), 0, NULL, NULL};
+    sizeof(struct list_topics), list_topics_members, MEMBER_COUNT(list_topics_members), 0, NULL, NULL};
 
 static const struct member delete_topic_members[] = {[1] = {.kind = MEMBER_BYTES, .required = true, .at = 0}};
 static const struct shape shape_delete_topic = {
-    sizeof(struct span), delete_topic_members, COUNT(delete_topic_members), 0, NULL, NULL};
+    sizeof(struct span), delete_topic_members, MEMBER_COUNT(delete_topic_members), 0, NULL, NULL};
 
 static const struct member list_subscriptions_members[] = {[1] = {.kind = MEMBER_BYTES, .at = 0}};
 static const struct shape shape_list_subscriptions = {
-    sizeof(struct span), list_subscriptions_members, COUNT(list_subscriptions_members), 0, NULL, NULL};
+    sizeof(struct span), list_subscriptions_members, MEMBER_COUNT(list_subscriptions_members), 0, NULL, NULL};
 
 static const struct shape shape_get_info = {0, NULL, 0, 0, NULL, NULL};
 
@@ -199,7 +136,7 @@ enum ps_status codec_decode_client(struct span body, struct arena *arena, struct
     struct client_frame result;
     struct frame_body found;
     memset(&result, 0, sizeof result);
-    enum ps_status status = decode_frame(body, COUNT(bodies), &result.request_id, &found);
+    enum ps_status status = decode_frame(body, MEMBER_COUNT(bodies), &result.request_id, &found);
     if (status == PS_OK && found.number != 0) {
         result.kind = bodies[found.number].kind;
         status = decode_shape(bodies[found.number].shape, found.bytes, arena, &result.hello);

@@ -4,8 +4,6 @@
 
 #include <stddef.h>
 
-#define COUNT(array) ((uint32_t)(sizeof(array) / sizeof((array)[0])))
-
 /* Success and what is local to a process stand in no Error. */
 static enum ps_status finish_error(void *place, uint32_t seen)
 {
@@ -31,13 +29,13 @@ static const struct member error_members[] = {
 };
 #undef AT
 static const struct shape shape_error = {
-    sizeof(struct protocol_error), error_members, COUNT(error_members), 0, NULL, finish_error};
+    sizeof(struct protocol_error), error_members, MEMBER_COUNT(error_members), 0, NULL, finish_error};
 
 /* Goodbye and SubscriptionEnded keep their reason in an error. */
 static const struct member goodbye_members[] = {
     [1] = {.kind = MEMBER_NESTED, .required = true, .at = 0, .shape = &shape_error}};
 static const struct shape shape_goodbye = {
-    sizeof(struct protocol_error), goodbye_members, COUNT(goodbye_members), 0, NULL, NULL};
+    sizeof(struct protocol_error), goodbye_members, MEMBER_COUNT(goodbye_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct limits, field)
 static const struct member limits_members[] = {
@@ -51,7 +49,7 @@ static const struct member limits_members[] = {
 };
 #undef AT
 static const struct shape shape_limits = {
-    sizeof(struct limits), limits_members, COUNT(limits_members), 0, NULL, NULL};
+    sizeof(struct limits), limits_members, MEMBER_COUNT(limits_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct welcome, field)
 static const struct member welcome_members[] = {
@@ -65,7 +63,7 @@ static const struct member welcome_members[] = {
 };
 #undef AT
 static const struct shape shape_welcome = {
-    sizeof(struct welcome), welcome_members, COUNT(welcome_members), 0, NULL, NULL};
+    sizeof(struct welcome), welcome_members, MEMBER_COUNT(welcome_members), 0, NULL, NULL};
 
 /* A run is either accepted with its first offset or carries an error; its sums do not overflow. */
 static enum ps_status finish_run(void *place, uint32_t seen)
@@ -88,15 +86,16 @@ static const struct member run_members[] = {
     [4] = {.kind = MEMBER_NESTED, AT(error), .shape = &shape_error},
 };
 #undef AT
-static const struct shape shape_run = {sizeof(struct published_run),    run_members, COUNT(run_members),
-                                       PROTOCOL_MAX_MESSAGES_PER_FRAME, NULL,        finish_run};
+static const struct shape shape_run = {
+    sizeof(struct published_run),    run_members, MEMBER_COUNT(run_members),
+    PROTOCOL_MAX_MESSAGES_PER_FRAME, NULL,        finish_run};
 
 static const struct member published_members[] = {[1] = {.kind = MEMBER_REPEATED,
                                                          .at = offsetof(struct published, runs),
                                                          .count_at = offsetof(struct published, run_count),
                                                          .shape = &shape_run}};
 static const struct shape shape_published = {
-    sizeof(struct published), published_members, COUNT(published_members), 0, NULL, NULL};
+    sizeof(struct published), published_members, MEMBER_COUNT(published_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct topic_start, field)
 static const struct member topic_start_members[] = {
@@ -107,7 +106,7 @@ static const struct member topic_start_members[] = {
 };
 #undef AT
 static const struct shape shape_topic_start = {
-    sizeof(struct topic_start), topic_start_members, COUNT(topic_start_members), 0, NULL, NULL};
+    sizeof(struct topic_start), topic_start_members, MEMBER_COUNT(topic_start_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct subscribed, field)
 static const struct member subscribed_members[] = {
@@ -123,7 +122,7 @@ static const struct member subscribed_members[] = {
 };
 #undef AT
 static const struct shape shape_subscribed = {
-    sizeof(struct subscribed), subscribed_members, COUNT(subscribed_members), 0, NULL, NULL};
+    sizeof(struct subscribed), subscribed_members, MEMBER_COUNT(subscribed_members), 0, NULL, NULL};
 
 static const struct shape shape_delivery = {sizeof(struct delivery), NULL, 0, 0, decode_delivery, NULL};
 
@@ -134,7 +133,7 @@ static const struct member progress_members[] = {
 };
 #undef AT
 static const struct shape shape_progress = {
-    sizeof(struct progress), progress_members, COUNT(progress_members), 0, NULL, NULL};
+    sizeof(struct progress), progress_members, MEMBER_COUNT(progress_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct gap, field)
 static const struct member gap_members[] = {
@@ -144,7 +143,8 @@ static const struct member gap_members[] = {
     [4] = {.kind = MEMBER_OFFSET, .required = true, AT(to)},
 };
 #undef AT
-static const struct shape shape_gap = {sizeof(struct gap), gap_members, COUNT(gap_members), 0, NULL, NULL};
+static const struct shape shape_gap = {
+    sizeof(struct gap), gap_members, MEMBER_COUNT(gap_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct subscription_ended, field)
 static const struct member ended_members[] = {
@@ -153,7 +153,7 @@ static const struct member ended_members[] = {
 };
 #undef AT
 static const struct shape shape_ended = {
-    sizeof(struct subscription_ended), ended_members, COUNT(ended_members), 0, NULL, NULL};
+    sizeof(struct subscription_ended), ended_members, MEMBER_COUNT(ended_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct topic_info, field)
 static const struct member topic_info_members[] = {
@@ -164,7 +164,7 @@ static const struct member topic_info_members[] = {
 };
 #undef AT
 static const struct shape shape_topic_info = {
-    sizeof(struct topic_info), topic_info_members, COUNT(topic_info_members), 0, NULL, NULL};
+    sizeof(struct topic_info), topic_info_members, MEMBER_COUNT(topic_info_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct topic_list, field)
 static const struct member topic_list_members[] = {
@@ -176,7 +176,7 @@ static const struct member topic_list_members[] = {
 };
 #undef AT
 static const struct shape shape_topic_list = {
-    sizeof(struct topic_list), topic_list_members, COUNT(topic_list_members), 0, NULL, NULL};
+    sizeof(struct topic_list), topic_list_members, MEMBER_COUNT(topic_list_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct topic_position, field)
 static const struct member position_members[] = {
@@ -186,19 +186,7 @@ static const struct member position_members[] = {
 };
 #undef AT
 static const struct shape shape_position = {
-    sizeof(struct topic_position), position_members, COUNT(position_members), 0, NULL, NULL};
-
-/* A rule this client does not know is only shown, so it may read as the default. */
-static enum ps_status decode_shown_start(struct span bytes, struct arena *arena, void *place)
-{
-    enum ps_status status = decode_shape(&shape_start, bytes, arena, place);
-    if (status != PS_UNSUPPORTED)
-        return status;
-    memset(place, 0, sizeof(struct start_rule));
-    return PS_OK;
-}
-static const struct shape shape_shown_start = {sizeof(struct start_rule), NULL, 0, 0,
-                                               decode_shown_start,        NULL};
+    sizeof(struct topic_position), position_members, MEMBER_COUNT(position_members), 0, NULL, NULL};
 
 #define AT(field) .at = offsetof(struct subscription_info, field)
 static const struct member subscription_info_members[] = {
@@ -216,7 +204,7 @@ static const struct member subscription_info_members[] = {
 #undef AT
 static const struct shape shape_subscription_info = {sizeof(struct subscription_info),
                                                      subscription_info_members,
-                                                     COUNT(subscription_info_members),
+                                                     MEMBER_COUNT(subscription_info_members),
                                                      PROTOCOL_MAX_MESSAGES_PER_FRAME,
                                                      NULL,
                                                      NULL};
@@ -232,7 +220,7 @@ static const struct member subscription_list_members[] = {
 #undef AT
 static const struct shape shape_subscription_list = {sizeof(struct subscription_list),
                                                      subscription_list_members,
-                                                     COUNT(subscription_list_members),
+                                                     MEMBER_COUNT(subscription_list_members),
                                                      0,
                                                      NULL,
                                                      NULL};
@@ -251,7 +239,7 @@ static const struct member info_members[] = {
 };
 #undef AT
 static const struct shape shape_info = {
-    sizeof(struct info), info_members, COUNT(info_members), 0, NULL, NULL};
+    sizeof(struct info), info_members, MEMBER_COUNT(info_members), 0, NULL, NULL};
 
 static const struct shape shape_done = {0, NULL, 0, 0, NULL, NULL};
 
@@ -282,7 +270,7 @@ enum ps_status codec_decode_server(struct span body, struct arena *arena, struct
     struct server_frame result;
     struct frame_body found;
     memset(&result, 0, sizeof result);
-    enum ps_status status = decode_frame(body, COUNT(bodies), &result.request_id, &found);
+    enum ps_status status = decode_frame(body, MEMBER_COUNT(bodies), &result.request_id, &found);
     if (status == PS_OK && found.number != 0) {
         result.kind = bodies[found.number].kind;
         status = decode_shape(bodies[found.number].shape, found.bytes, arena, &result.error);

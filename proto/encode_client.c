@@ -85,13 +85,27 @@ static void pack_list_topics(const struct list_topics *list, Psbroker__ListTopic
     packed->limit = list->limit;
 }
 
-enum ps_status codec_encode_client(const struct client_frame *frame, struct bytes *out)
+static void pack_detach(uint64_t subscription, Psbroker__Detach *packed)
 {
-    if (frame->kind == CLIENT_PUBLISH)
-        return encode_publish(&frame->request_id, &frame->publish, out);
+    psbroker__detach__init(packed);
+    packed->subscription = subscription;
+}
 
-    struct scratch scratch = {0};
-    Psbroker__ClientFrame packed = PSBROKER__CLIENT_FRAME__INIT;
+static void pack_delete_topic(struct span topic, Psbroker__DeleteTopic *packed)
+{
+    psbroker__delete_topic__init(packed);
+    packed->topic = pack_bytes(topic);
+}
+
+static void pack_list_subscriptions(struct span durable_id, Psbroker__ListSubscriptions *packed)
+{
+    psbroker__list_subscriptions__init(packed);
+    packed->has_durable_id = span_present(durable_id);
+    packed->durable_id = pack_bytes(durable_id);
+}
+
+/* What the packed frame points to. */
+struct parts {
     Psbroker__Start start;
     Psbroker__Start__Resume resume;
     union {
@@ -108,90 +122,91 @@ enum ps_status codec_encode_client(const struct client_frame *frame, struct byte
         Psbroker__DeleteTopic delete_topic;
         Psbroker__ListSubscriptions list_subscriptions;
         Psbroker__GetInfo get_info;
-    } body;
-    packed.has_request_id = frame->request_id.present;
-    packed.request_id = frame->request_id.value;
+    };
+};
+
+/* False for a kind that is not packed here. */
+static bool pack_body(const struct client_frame *frame, struct scratch *scratch, struct parts *parts,
+                      Psbroker__ClientFrame *packed)
+{
+#define BODY(member, kind)                                                                                   \
+    packed->body_case = PSBROKER__CLIENT_FRAME__BODY_##kind, packed->member = &parts->member
     switch (frame->kind) {
-    case CLIENT_NONE:
-    case CLIENT_PUBLISH:
-        assert(!"a kind that is encoded here");
-        return PS_UNSUPPORTED;
     case CLIENT_HELLO:
-        pack_hello(&frame->hello, &body.hello);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_HELLO;
-        packed.hello = &body.hello;
-        break;
+        pack_hello(&frame->hello, &parts->hello);
+        BODY(hello, HELLO);
+        return true;
     case CLIENT_PING:
-        psbroker__ping__init(&body.ping);
-        body.ping.has_token = true;
-        body.ping.token = frame->ping_token;
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_PING;
-        packed.ping = &body.ping;
-        break;
+        pack_ping(frame->ping_token, &parts->ping);
+        BODY(ping, PING);
+        return true;
     case CLIENT_PONG:
-        psbroker__pong__init(&body.pong);
-        body.pong.has_token = true;
-        body.pong.token = frame->ping_token;
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_PONG;
-        packed.pong = &body.pong;
-        break;
+        pack_pong(frame->ping_token, &parts->pong);
+        BODY(pong, PONG);
+        return true;
     case CLIENT_SUBSCRIBE:
         if (frame->subscribe.start_given)
-            pack_start(&scratch, &frame->subscribe.start, &start, &resume);
-        pack_subscribe(&frame->subscribe, &start, &body.subscribe);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_SUBSCRIBE;
-        packed.subscribe = &body.subscribe;
-        break;
+            pack_start(scratch, &frame->subscribe.start, &parts->start, &parts->resume);
+        pack_subscribe(&frame->subscribe, &parts->start, &parts->subscribe);
+        BODY(subscribe, SUBSCRIBE);
+        return true;
     case CLIENT_CREDIT:
-        pack_credit(&frame->credit, &body.credit);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_CREDIT;
-        packed.credit = &body.credit;
-        break;
+        pack_credit(&frame->credit, &parts->credit);
+        BODY(credit, CREDIT);
+        return true;
     case CLIENT_ACK:
-        pack_ack(&frame->ack, &body.ack);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_ACK;
-        packed.ack = &body.ack;
-        break;
+        pack_ack(&frame->ack, &parts->ack);
+        BODY(ack, ACK);
+        return true;
     case CLIENT_DETACH:
-        psbroker__detach__init(&body.detach);
-        body.detach.subscription = frame->detach;
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_DETACH;
-        packed.detach = &body.detach;
-        break;
+        pack_detach(frame->detach, &parts->detach);
+        BODY(detach, DETACH);
+        return true;
     case CLIENT_UNSUBSCRIBE:
-        pack_unsubscribe(&frame->unsubscribe, &body.unsubscribe);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_UNSUBSCRIBE;
-        packed.unsubscribe = &body.unsubscribe;
-        break;
+        pack_unsubscribe(&frame->unsubscribe, &parts->unsubscribe);
+        BODY(unsubscribe, UNSUBSCRIBE);
+        return true;
     case CLIENT_SEEK:
-        pack_start(&scratch, &frame->seek.to, &start, &resume);
-        pack_seek(&frame->seek, &start, &body.seek);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_SEEK;
-        packed.seek = &body.seek;
-        break;
+        pack_start(scratch, &frame->seek.to, &parts->start, &parts->resume);
+        pack_seek(&frame->seek, &parts->start, &parts->seek);
+        BODY(seek, SEEK);
+        return true;
     case CLIENT_LIST_TOPICS:
-        pack_list_topics(&frame->list_topics, &body.list_topics);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_LIST_TOPICS;
-        packed.list_topics = &body.list_topics;
-        break;
+        pack_list_topics(&frame->list_topics, &parts->list_topics);
+        BODY(list_topics, LIST_TOPICS);
+        return true;
     case CLIENT_DELETE_TOPIC:
-        psbroker__delete_topic__init(&body.delete_topic);
-        body.delete_topic.topic = pack_bytes(frame->delete_topic);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_DELETE_TOPIC;
-        packed.delete_topic = &body.delete_topic;
-        break;
+        pack_delete_topic(frame->delete_topic, &parts->delete_topic);
+        BODY(delete_topic, DELETE_TOPIC);
+        return true;
     case CLIENT_LIST_SUBSCRIPTIONS:
-        psbroker__list_subscriptions__init(&body.list_subscriptions);
-        body.list_subscriptions.has_durable_id = span_present(frame->list_subscriptions);
-        body.list_subscriptions.durable_id = pack_bytes(frame->list_subscriptions);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_LIST_SUBSCRIPTIONS;
-        packed.list_subscriptions = &body.list_subscriptions;
-        break;
+        pack_list_subscriptions(frame->list_subscriptions, &parts->list_subscriptions);
+        BODY(list_subscriptions, LIST_SUBSCRIPTIONS);
+        return true;
     case CLIENT_GET_INFO:
-        psbroker__get_info__init(&body.get_info);
-        packed.body_case = PSBROKER__CLIENT_FRAME__BODY_GET_INFO;
-        packed.get_info = &body.get_info;
+        psbroker__get_info__init(&parts->get_info);
+        BODY(get_info, GET_INFO);
+        return true;
+    case CLIENT_NONE:
+    case CLIENT_PUBLISH:
         break;
     }
+#undef BODY
+    return false;
+}
+
+enum ps_status codec_encode_client(const struct client_frame *frame, struct bytes *out)
+{
+    if (frame->kind == CLIENT_PUBLISH)
+        return encode_publish(&frame->request_id, &frame->publish, out);
+
+    struct scratch scratch = {0};
+    struct parts parts;
+    Psbroker__ClientFrame packed = PSBROKER__CLIENT_FRAME__INIT;
+    packed.has_request_id = frame->request_id.present;
+    packed.request_id = frame->request_id.value;
+    bool known = pack_body(frame, &scratch, &parts, &packed);
+    assert(known);
+    (void)known;
     return pack_frame(&scratch, &packed.base, out);
 }

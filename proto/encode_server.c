@@ -238,10 +238,32 @@ static void pack_info(struct scratch *scratch, const struct info *info, Psbroker
 #undef PACK_NUMBER
 }
 
-enum ps_status codec_encode_server(const struct server_frame *frame, struct bytes *out)
+static void pack_progress(const struct progress *progress, Psbroker__Progress *packed)
 {
-    struct scratch scratch = {0};
-    Psbroker__ServerFrame packed = PSBROKER__SERVER_FRAME__INIT;
+    psbroker__progress__init(packed);
+    packed->subscription = progress->subscription;
+    packed->mark = progress->mark;
+}
+
+static void pack_ended(struct scratch *scratch, const struct subscription_ended *ended,
+                       Psbroker__Error *reason, Psbroker__SubscriptionEnded *packed)
+{
+    psbroker__subscription_ended__init(packed);
+    pack_error(scratch, &ended->reason, reason);
+    packed->subscription = ended->subscription;
+    packed->reason = reason;
+}
+
+static void pack_goodbye(struct scratch *scratch, const struct protocol_error *error, Psbroker__Error *reason,
+                         Psbroker__Goodbye *packed)
+{
+    psbroker__goodbye__init(packed);
+    pack_error(scratch, error, reason);
+    packed->reason = reason;
+}
+
+/* What the packed frame points to. */
+struct parts {
     Psbroker__Error error;
     Psbroker__Limits limits;
     union {
@@ -252,101 +274,95 @@ enum ps_status codec_encode_server(const struct server_frame *frame, struct byte
         Psbroker__Subscribed subscribed;
         Psbroker__Progress progress;
         Psbroker__Gap gap;
-        Psbroker__SubscriptionEnded ended;
+        Psbroker__SubscriptionEnded subscription_ended;
         Psbroker__Done done;
         Psbroker__TopicList topic_list;
         Psbroker__SubscriptionList subscription_list;
         Psbroker__Info info;
         Psbroker__Goodbye goodbye;
-    } body;
-    packed.has_request_id = frame->request_id.present;
-    packed.request_id = frame->request_id.value;
+    };
+};
+
+/* False for a kind that is not packed here. */
+static bool pack_body(const struct server_frame *frame, struct scratch *scratch, struct parts *parts,
+                      Psbroker__ServerFrame *packed)
+{
+#define BODY(member, kind)                                                                                   \
+    packed->body_case = PSBROKER__SERVER_FRAME__BODY_##kind, packed->member = &parts->member
     switch (frame->kind) {
+    case SERVER_ERROR:
+        pack_error(scratch, &frame->error, &parts->error);
+        BODY(error, ERROR);
+        return true;
+    case SERVER_WELCOME:
+        pack_welcome(scratch, &frame->welcome, &parts->limits, &parts->welcome);
+        BODY(welcome, WELCOME);
+        return true;
+    case SERVER_PING:
+        pack_ping(frame->ping_token, &parts->ping);
+        BODY(ping, PING);
+        return true;
+    case SERVER_PONG:
+        pack_pong(frame->ping_token, &parts->pong);
+        BODY(pong, PONG);
+        return true;
+    case SERVER_PUBLISHED:
+        pack_published(scratch, &frame->published, &parts->published);
+        BODY(published, PUBLISHED);
+        return true;
+    case SERVER_SUBSCRIBED:
+        pack_subscribed(scratch, &frame->subscribed, &parts->subscribed);
+        BODY(subscribed, SUBSCRIBED);
+        return true;
+    case SERVER_PROGRESS:
+        pack_progress(&frame->progress, &parts->progress);
+        BODY(progress, PROGRESS);
+        return true;
+    case SERVER_GAP:
+        pack_gap(&frame->gap, &parts->gap);
+        BODY(gap, GAP);
+        return true;
+    case SERVER_SUBSCRIPTION_ENDED:
+        pack_ended(scratch, &frame->ended, &parts->error, &parts->subscription_ended);
+        BODY(subscription_ended, SUBSCRIPTION_ENDED);
+        return true;
+    case SERVER_DONE:
+        psbroker__done__init(&parts->done);
+        BODY(done, DONE);
+        return true;
+    case SERVER_TOPIC_LIST:
+        pack_topic_list(scratch, &frame->topic_list, &parts->topic_list);
+        BODY(topic_list, TOPIC_LIST);
+        return true;
+    case SERVER_SUBSCRIPTION_LIST:
+        pack_subscription_list(scratch, &frame->subscription_list, &parts->subscription_list);
+        BODY(subscription_list, SUBSCRIPTION_LIST);
+        return true;
+    case SERVER_INFO:
+        pack_info(scratch, &frame->info, &parts->info);
+        BODY(info, INFO);
+        return true;
+    case SERVER_GOODBYE:
+        pack_goodbye(scratch, &frame->error, &parts->error, &parts->goodbye);
+        BODY(goodbye, GOODBYE);
+        return true;
     case SERVER_NONE:
     case SERVER_DELIVERY:
-        assert(!"a kind that is encoded here");
-        return PS_UNSUPPORTED;
-    case SERVER_ERROR:
-        pack_error(&scratch, &frame->error, &error);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_ERROR;
-        packed.error = &error;
-        break;
-    case SERVER_WELCOME:
-        pack_welcome(&scratch, &frame->welcome, &limits, &body.welcome);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_WELCOME;
-        packed.welcome = &body.welcome;
-        break;
-    case SERVER_PING:
-        psbroker__ping__init(&body.ping);
-        body.ping.has_token = true;
-        body.ping.token = frame->ping_token;
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_PING;
-        packed.ping = &body.ping;
-        break;
-    case SERVER_PONG:
-        psbroker__pong__init(&body.pong);
-        body.pong.has_token = true;
-        body.pong.token = frame->ping_token;
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_PONG;
-        packed.pong = &body.pong;
-        break;
-    case SERVER_PUBLISHED:
-        pack_published(&scratch, &frame->published, &body.published);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_PUBLISHED;
-        packed.published = &body.published;
-        break;
-    case SERVER_SUBSCRIBED:
-        pack_subscribed(&scratch, &frame->subscribed, &body.subscribed);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_SUBSCRIBED;
-        packed.subscribed = &body.subscribed;
-        break;
-    case SERVER_PROGRESS:
-        psbroker__progress__init(&body.progress);
-        body.progress.subscription = frame->progress.subscription;
-        body.progress.mark = frame->progress.mark;
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_PROGRESS;
-        packed.progress = &body.progress;
-        break;
-    case SERVER_GAP:
-        pack_gap(&frame->gap, &body.gap);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_GAP;
-        packed.gap = &body.gap;
-        break;
-    case SERVER_SUBSCRIPTION_ENDED:
-        psbroker__subscription_ended__init(&body.ended);
-        pack_error(&scratch, &frame->ended.reason, &error);
-        body.ended.subscription = frame->ended.subscription;
-        body.ended.reason = &error;
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_SUBSCRIPTION_ENDED;
-        packed.subscription_ended = &body.ended;
-        break;
-    case SERVER_DONE:
-        psbroker__done__init(&body.done);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_DONE;
-        packed.done = &body.done;
-        break;
-    case SERVER_TOPIC_LIST:
-        pack_topic_list(&scratch, &frame->topic_list, &body.topic_list);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_TOPIC_LIST;
-        packed.topic_list = &body.topic_list;
-        break;
-    case SERVER_SUBSCRIPTION_LIST:
-        pack_subscription_list(&scratch, &frame->subscription_list, &body.subscription_list);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_SUBSCRIPTION_LIST;
-        packed.subscription_list = &body.subscription_list;
-        break;
-    case SERVER_INFO:
-        pack_info(&scratch, &frame->info, &body.info);
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_INFO;
-        packed.info = &body.info;
-        break;
-    case SERVER_GOODBYE:
-        psbroker__goodbye__init(&body.goodbye);
-        pack_error(&scratch, &frame->error, &error);
-        body.goodbye.reason = &error;
-        packed.body_case = PSBROKER__SERVER_FRAME__BODY_GOODBYE;
-        packed.goodbye = &body.goodbye;
         break;
     }
+#undef BODY
+    return false;
+}
+
+enum ps_status codec_encode_server(const struct server_frame *frame, struct bytes *out)
+{
+    struct scratch scratch = {0};
+    struct parts parts;
+    Psbroker__ServerFrame packed = PSBROKER__SERVER_FRAME__INIT;
+    packed.has_request_id = frame->request_id.present;
+    packed.request_id = frame->request_id.value;
+    bool known = pack_body(frame, &scratch, &parts, &packed);
+    assert(known);
+    (void)known;
     return pack_frame(&scratch, &packed.base, out);
 }

@@ -18,6 +18,20 @@ void *scratch_alloc(struct scratch *scratch, size_t count, size_t size)
     return place;
 }
 
+void pack_ping(uint64_t token, Psbroker__Ping *packed)
+{
+    psbroker__ping__init(packed);
+    packed->has_token = true;
+    packed->token = token;
+}
+
+void pack_pong(uint64_t token, Psbroker__Pong *packed)
+{
+    psbroker__pong__init(packed);
+    packed->has_token = true;
+    packed->token = token;
+}
+
 char *pack_text(struct scratch *scratch, struct span text)
 {
     if (!span_present(text))

@@ -20,6 +20,9 @@ static inline ProtobufCBinaryData pack_bytes(struct span bytes)
     return (ProtobufCBinaryData){.len = bytes.size, .data = (uint8_t *)(uintptr_t)bytes.data};
 }
 
+void pack_ping(uint64_t token, Psbroker__Ping *packed);
+void pack_pong(uint64_t token, Psbroker__Pong *packed);
+
 /* NUL-terminated; NULL for an absent span. */
 char *pack_text(struct scratch *scratch, struct span text);
 
