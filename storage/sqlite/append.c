@@ -78,8 +78,8 @@ static struct topic *stage_unknown(struct sqlite_store *store, struct span name,
         *status = database_status(rc);
         return NULL;
     }
-    topic =
-        topics_add(&store->topics, name, topic_id == 0 ? store->topics.staged_next_id : topic_id, &absent);
+    topic = sqlite_topics_add(&store->topics, name, topic_id == 0 ? store->topics.staged_next_id : topic_id,
+                              &absent);
     if (topic == NULL)
         return NULL;
     if (topic_id == 0)
@@ -89,7 +89,7 @@ static struct topic *stage_unknown(struct sqlite_store *store, struct span name,
 
 struct topic *append_topic(struct sqlite_store *store, struct span name, enum ps_status *status)
 {
-    struct topic *topic = topics_find(&store->topics, name);
+    struct topic *topic = sqlite_topics_find(&store->topics, name);
 
     if (topic == NULL) {
         if (store->topics.count >= store->config.max_topics) {
@@ -100,7 +100,7 @@ struct topic *append_topic(struct sqlite_store *store, struct span name, enum ps
         if (topic == NULL)
             return NULL;
     }
-    topics_touch(&store->topics, topic);
+    sqlite_topics_touch(&store->topics, topic);
     *status = PS_OK;
     return topic;
 }

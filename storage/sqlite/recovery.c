@@ -158,12 +158,12 @@ static enum ps_status load_topic(struct sqlite_store *store, sqlite3_stmt *row, 
     if (status != PS_OK)
         return status;
     store->topics.next_id = store->topics.staged_next_id = topic_id + 1;
-    topic = topics_add(&store->topics, column_span(row, 1), topic_id, &facts);
+    topic = sqlite_topics_add(&store->topics, column_span(row, 1), topic_id, &facts);
     if (topic == NULL)
         return PS_NO_MEMORY;
-    /* Leaves with topics_discard(), when the tail has been read. */
+    /* Leaves with sqlite_topics_discard(), when the tail has been read. */
     if (!facts.exists)
-        topics_touch(&store->topics, topic);
+        sqlite_topics_touch(&store->topics, topic);
     return remember(by_id, topic_id, topic);
 }
 
@@ -269,7 +269,7 @@ enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t err
             by_id.topics[i]->group = NULL;
     free(by_id.topics);
     /* The topics' next id must survive: it is what the rows said. */
-    topics_discard(&store->topics);
+    sqlite_topics_discard(&store->topics);
     if (status == PS_OK)
         status = load_floors(store);
     /* How many bytes the tail holds is not known, so it becomes epochs of its own at once. */

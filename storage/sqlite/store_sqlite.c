@@ -134,7 +134,7 @@ static void roll_back(struct sqlite_store *store)
     if (!sqlite3_get_autocommit(store->db.handle))
         database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK));
     append_discard(store);
-    topics_discard(&store->topics);
+    sqlite_topics_discard(&store->topics);
     epochs_discard(&store->epochs);
     sweeper_discard(&store->sweeper);
 }
@@ -180,7 +180,7 @@ static enum ps_status end(struct sqlite_store *store)
     sqlite3_reset(commit);
     if (rc == SQLITE_DONE) {
         append_promote(store);
-        topics_promote(&store->topics);
+        sqlite_topics_promote(&store->topics);
         epochs_promote(&store->epochs);
         sweeper_promote(&store->sweeper);
         return PS_OK;
@@ -491,7 +491,7 @@ static void sqlite_free(struct sqlite_store *store)
     appender_deinit(&store->appender);
     sweeper_deinit(&store->sweeper);
     epochs_deinit(&store->epochs);
-    topics_deinit(&store->topics);
+    sqlite_topics_deinit(&store->topics);
     gate_deinit(&store->gate);
     free((char *)store->config.directory);
     free(store->path);
@@ -560,7 +560,7 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     store->checkpoint.threshold = store->config.checkpoint_bytes;
     store->sweeper.max_rows = store->config.sweep_rows;
     if (store->config.directory == NULL || asprintf(&store->path, "%s/psbroker.db", config->directory) < 0 ||
-        topics_init(&store->topics) != PS_OK ||
+        sqlite_topics_init(&store->topics) != PS_OK ||
         epochs_init(&store->epochs, store->config.epoch_rows, store->config.epoch_bytes) != PS_OK) {
         sqlite_free(store);
         return PS_NO_MEMORY;

@@ -54,7 +54,7 @@ static enum ps_status find(struct sqlite_store *store, struct span id, struct sp
 static enum ps_status range_of(struct sqlite_store *store, struct span name, bool *exists, uint64_t *first,
                                uint64_t *head)
 {
-    const struct topic *topic = topics_find(&store->topics, name);
+    const struct topic *topic = sqlite_topics_find(&store->topics, name);
     sqlite3_stmt *select;
     int rc;
 
@@ -222,13 +222,13 @@ enum ps_status subscription_forget(struct sqlite_store *store, struct store_forg
 
 enum ps_status topic_delete(struct sqlite_store *store, struct store_delete_topic *deletion)
 {
-    struct topic *topic = topics_find(&store->topics, deletion->topic);
+    struct topic *topic = sqlite_topics_find(&store->topics, deletion->topic);
     enum ps_status status;
     sqlite3_stmt *update;
 
     if (topic == NULL || !topic_facts(topic)->exists)
         return PS_NO_SUCH_TOPIC;
-    topics_touch(&store->topics, topic);
+    sqlite_topics_touch(&store->topics, topic);
     update = database_statement(&store->db, STATEMENT_DELETE_TOPIC);
     if (update != NULL) {
         bind_u64(update, 1, topic->topic_id);

@@ -7,14 +7,14 @@
 
 enum { FIRST_BUCKETS = 1024 };
 
-enum ps_status topics_init(struct topics *topics)
+enum ps_status sqlite_topics_init(struct topics *topics)
 {
     *topics = (struct topics){.bucket_count = FIRST_BUCKETS, .next_id = 1, .staged_next_id = 1};
     topics->buckets = calloc(FIRST_BUCKETS, sizeof(struct topic *));
     return topics->buckets == NULL ? PS_NO_MEMORY : PS_OK;
 }
 
-void topics_deinit(struct topics *topics)
+void sqlite_topics_deinit(struct topics *topics)
 {
     for (size_t i = 0; topics->buckets != NULL && i < topics->bucket_count; i++) {
         for (struct topic *next, *topic = topics->buckets[i]; topic != NULL; topic = next) {
@@ -26,7 +26,7 @@ void topics_deinit(struct topics *topics)
     *topics = (struct topics){0};
 }
 
-struct topic *topics_find(const struct topics *topics, struct span name)
+struct topic *sqlite_topics_find(const struct topics *topics, struct span name)
 {
     uint64_t hash = XXH3_64bits(name.data, name.size);
     struct topic *topic = topics->buckets[hash & (topics->bucket_count - 1)];
@@ -58,8 +58,8 @@ static void grow(struct topics *topics)
     topics->bucket_count = count;
 }
 
-struct topic *topics_add(struct topics *topics, struct span name, uint64_t topic_id,
-                         const struct topic_facts *facts)
+struct topic *sqlite_topics_add(struct topics *topics, struct span name, uint64_t topic_id,
+                                const struct topic_facts *facts)
 {
     struct topic *topic = calloc(1, sizeof(*topic) + name.size);
     struct topic **bucket;
@@ -80,7 +80,7 @@ struct topic *topics_add(struct topics *topics, struct span name, uint64_t topic
     return topic;
 }
 
-void topics_touch(struct topics *topics, struct topic *topic)
+void sqlite_topics_touch(struct topics *topics, struct topic *topic)
 {
     if (topic->touched)
         return;
@@ -113,7 +113,7 @@ static void settle(struct topics *topics)
     topics->touched = NULL;
 }
 
-void topics_promote(struct topics *topics)
+void sqlite_topics_promote(struct topics *topics)
 {
     for (struct topic *topic = topics->touched; topic != NULL; topic = topic->next_touched)
         topic->committed = topic->staged;
@@ -121,7 +121,7 @@ void topics_promote(struct topics *topics)
     settle(topics);
 }
 
-void topics_discard(struct topics *topics)
+void sqlite_topics_discard(struct topics *topics)
 {
     topics->staged_next_id = topics->next_id;
     settle(topics);

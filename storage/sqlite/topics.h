@@ -34,21 +34,21 @@ struct topics {
     struct topic *touched;
 };
 
-enum ps_status topics_init(struct topics *topics);
-void topics_deinit(struct topics *topics); /* takes the zero state */
+enum ps_status sqlite_topics_init(struct topics *topics);
+void sqlite_topics_deinit(struct topics *topics); /* takes the zero state */
 
 /* NULL when it is not there. */
-struct topic *topics_find(const struct topics *topics, struct span name);
+struct topic *sqlite_topics_find(const struct topics *topics, struct span name);
 
 /* Adds one with the given facts as committed; the name is copied. NULL: no memory. */
-struct topic *topics_add(struct topics *topics, struct span name, uint64_t topic_id,
-                         const struct topic_facts *facts);
+struct topic *sqlite_topics_add(struct topics *topics, struct span name, uint64_t topic_id,
+                                const struct topic_facts *facts);
 
 /* Stages a change: from now on `staged` is what counts. */
-void topics_touch(struct topics *topics, struct topic *topic);
+void sqlite_topics_touch(struct topics *topics, struct topic *topic);
 
-void topics_promote(struct topics *topics);
-void topics_discard(struct topics *topics);
+void sqlite_topics_promote(struct topics *topics);
+void sqlite_topics_discard(struct topics *topics);
 
 /* What counts inside the transaction. */
 static inline const struct topic_facts *topic_facts(const struct topic *topic)
