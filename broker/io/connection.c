@@ -1,0 +1,571 @@
+/* Design
+ *
+ * Received bytes go straight into the frame reader's buffers; what a burst brought is given to the session
+ * frame by frame. The session's answers gather in the `filling` outbox and leave at the end of the turn with
+ * one vectored write. Only when the kernel is full, the rest becomes one pending write from the `flying`
+ * box, and nothing more is given to the kernel until that is done.
+ *
+ *   OPEN ----------- session closes, refusal ------> ENDING    nothing is received any more; the session is
+ *     |                                                |       freed at the end of the turn
+ *     | peer gone, error, abort                        | all sent, FIN
+ *     |                                                v
+ *     |                                            LINGERING   waits for the peer's FIN, so that a reset
+ *     |                                                |       does not take away what it has not read yet
+ *     +------------------+---- too long, error --------+
+ *                        v
+ *                     CLOSING -> freed in the close callback (libuv calls those of pending requests first)
+ *
+ * Failure modes: a peer that sends part of a frame and no more is refused after CONNECTION_ASSEMBLY_SECONDS;
+ * one that does not read is bounded by the session's view of queued(); one that is dead while the
+ * connection ends, by the deadline of the state. A paused connection has no running clock. */
+#include "connection.h"
+
+#include "address.h"
+#include "codec.h"
+#include "outbox.h"
+#include "uv_status.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BUFFERS_PER_WRITE = 256 };
+
+enum connection_state {
+    CONNECTION_OPEN,
+    CONNECTION_ENDING,
+    CONNECTION_LINGERING,
+    CONNECTION_CLOSING,
+    CONNECTION_STATES
+};
+
+static const bool allowed[CONNECTION_STATES][CONNECTION_STATES] = {
+    [CONNECTION_OPEN] = {[CONNECTION_ENDING] = true, [CONNECTION_CLOSING] = true},
+    [CONNECTION_ENDING] = {[CONNECTION_LINGERING] = true, [CONNECTION_CLOSING] = true},
+    [CONNECTION_LINGERING] = {[CONNECTION_CLOSING] = true},
+};
+
+struct connection {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    struct connections *owner;
+    struct connection *next, **link; /* in owner->all */
+    struct connection *next_dirty;
+    bool dirty;
+    bool paused;
+    bool writing;    /* `write` is pending */
+    bool peer_ended; /* its FIN came */
+    enum connection_state state;
+    uint64_t deadline_ms; /* loop time; 0: none */
+    struct session *session;
+    struct frame_reader reader;
+    struct outbox filling, flying;
+    uv_write_t write;
+    size_t write_size;
+    uv_shutdown_t shutdown;
+};
+
+static void move(struct connection *connection, enum connection_state state)
+{
+    assert(allowed[connection->state][state]);
+    connection->state = state;
+}
+
+static void mark_dirty(struct connection *connection)
+{
+    if (!connection->dirty) {
+        connection->dirty = true;
+        connection->next_dirty = connection->owner->dirty;
+        connection->owner->dirty = connection;
+    }
+    turn_want(connection->owner->turn);
+}
+
+static void set_deadline(struct connection *connection, unsigned seconds)
+{
+    connection->deadline_ms = uv_now(connection->owner->loop) + seconds * 1000;
+}
+
+/* -------------------------------------------------------------------------------------------- closing */
+
+static void unlink_dirty(struct connection *connection)
+{
+    for (struct connection **at = &connection->owner->dirty; *at != NULL; at = &(*at)->next_dirty) {
+        if (*at == connection) {
+            *at = connection->next_dirty;
+            return;
+        }
+    }
+}
+
+static void closed_cb(uv_handle_t *handle)
+{
+    struct connection *connection = handle->data;
+    struct connections *owner = connection->owner;
+
+    if (connection->dirty)
+        unlink_dirty(connection);
+    *connection->link = connection->next;
+    if (connection->next != NULL)
+        connection->next->link = connection->link;
+    frame_reader_deinit(&connection->reader);
+    outbox_deinit(&connection->filling);
+    outbox_deinit(&connection->flying);
+    free(connection);
+    if (--owner->count == 0)
+        uv_timer_stop(&owner->timer);
+    if (owner->closed != NULL)
+        owner->closed(owner->ctx);
+}
+
+/* Not from inside a call of the session. */
+static void close_now(struct connection *connection)
+{
+    if (connection->state == CONNECTION_CLOSING)
+        return;
+    move(connection, CONNECTION_CLOSING);
+    session_free(connection->session);
+    connection->session = NULL;
+    uv_close(&connection->handle, closed_cb);
+    turn_want(connection->owner->turn);
+}
+
+/* May be called from inside a call of the session: the rest happens at the end of the turn. */
+static void start_ending(struct connection *connection)
+{
+    if (connection->state != CONNECTION_OPEN)
+        return;
+    move(connection, CONNECTION_ENDING);
+    set_deadline(connection, CONNECTION_SEND_SECONDS);
+    mark_dirty(connection);
+}
+
+static void shutdown_cb(uv_shutdown_t *request, int status)
+{
+    struct connection *connection = request->data;
+
+    if (status != 0)
+        close_now(connection);
+}
+
+static void place_cb(uv_handle_t *handle, size_t suggested, uv_buf_t *place);
+static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place);
+
+static void linger(struct connection *connection)
+{
+    if (connection->peer_ended) {
+        close_now(connection);
+        return;
+    }
+    move(connection, CONNECTION_LINGERING);
+    set_deadline(connection, CONNECTION_LINGER_SECONDS);
+    connection->shutdown.data = connection;
+    if (uv_shutdown(&connection->shutdown, &connection->stream, shutdown_cb) != 0)
+        close_now(connection);
+    else
+        uv_read_start(&connection->stream, place_cb, read_cb); /* it may have been paused */
+}
+
+/* --------------------------------------------------------------------------------------------- sending */
+
+static void written_cb(uv_write_t *request, int status)
+{
+    struct connection *connection = request->data;
+
+    connection->writing = false;
+    if (status != 0) {
+        close_now(connection);
+        return;
+    }
+    outbox_sent(&connection->flying, connection->write_size);
+    mark_dirty(connection);
+    if (connection->session != NULL)
+        session_writable(connection->session);
+}
+
+/* The kernel is full: libuv sends these when it can. */
+static void write_later(struct connection *connection, const uv_buf_t *buffers, unsigned count)
+{
+    connection->write_size = 0;
+    for (unsigned i = 0; i < count; i++)
+        connection->write_size += buffers[i].len;
+    connection->write.data = connection;
+    if (uv_write(&connection->write, &connection->stream, buffers, count, written_cb) != 0)
+        close_now(connection);
+    else
+        connection->writing = true;
+}
+
+static void flush(struct connection *connection, bool *took)
+{
+    uv_buf_t buffers[BUFFERS_PER_WRITE];
+
+    while (!connection->writing && connection->state != CONNECTION_CLOSING) {
+        if (outbox_empty(&connection->flying)) {
+            struct outbox empty = connection->flying;
+            connection->flying = connection->filling;
+            connection->filling = empty;
+        }
+        unsigned count = outbox_buffers(&connection->flying, buffers, BUFFERS_PER_WRITE);
+        if (count == 0)
+            break;
+        int sent = uv_try_write(&connection->stream, buffers, count);
+        if (sent >= 0) {
+            outbox_sent(&connection->flying, (size_t)sent);
+            *took = true;
+        } else if (sent == UV_EAGAIN) {
+            write_later(connection, buffers, count);
+        } else {
+            close_now(connection);
+        }
+    }
+}
+
+/* True: the session was called and may have more to send. */
+static bool end_of_turn(struct connection *connection)
+{
+    bool took = false;
+
+    if (connection->state == CONNECTION_ENDING && connection->session != NULL) {
+        session_free(connection->session);
+        connection->session = NULL;
+    }
+    if (connection->state == CONNECTION_OPEN || connection->state == CONNECTION_ENDING)
+        flush(connection, &took);
+    if (connection->state == CONNECTION_ENDING && !connection->writing)
+        linger(connection);
+    if (!took || connection->state != CONNECTION_OPEN)
+        return false;
+    session_writable(connection->session);
+    return true;
+}
+
+bool connections_flush(struct connections *connections)
+{
+    struct connection *list = connections->dirty;
+    bool more = false;
+
+    connections->dirty = NULL;
+    while (list != NULL) {
+        struct connection *connection = list;
+        list = connection->next_dirty;
+        connection->dirty = false;
+        more |= end_of_turn(connection);
+    }
+    return more || connections->dirty != NULL;
+}
+
+/* ------------------------------------------------------------------------------------ session's effects */
+
+static bool effect_send(void *ctx, const struct server_frame *frame)
+{
+    struct connection *connection = ctx;
+
+    if (outbox_frame(&connection->filling, frame) != PS_OK) {
+        start_ending(connection);
+        return false;
+    }
+    mark_dirty(connection);
+    return true;
+}
+
+static bool effect_deliver(void *ctx, uint64_t subscription, struct span topic, struct batch *batch,
+                           uint32_t begin, uint32_t end)
+{
+    struct connection *connection = ctx;
+
+    if (outbox_delivery(&connection->filling, subscription, topic, batch, begin, end) != PS_OK) {
+        start_ending(connection);
+        return false;
+    }
+    mark_dirty(connection);
+    return true;
+}
+
+static size_t queued(const struct connection *connection)
+{
+    return connection->filling.charge + connection->flying.charge;
+}
+
+static size_t effect_queued(void *ctx)
+{
+    return queued(ctx);
+}
+
+static void read_on(struct connection *connection);
+
+static void effect_pause(void *ctx, bool paused)
+{
+    struct connection *connection = ctx;
+
+    if (connection->paused == paused || connection->state != CONNECTION_OPEN)
+        return;
+    connection->paused = paused;
+    if (paused)
+        uv_read_stop(&connection->stream);
+    else
+        read_on(connection);
+}
+
+static void effect_close(void *ctx)
+{
+    start_ending(ctx);
+}
+
+/* ------------------------------------------------------------------------------------------- receiving */
+
+static void place_cb(uv_handle_t *handle, size_t suggested, uv_buf_t *place)
+{
+    struct connection *connection = handle->data;
+    struct connections *owner = connection->owner;
+    uint8_t *data;
+    size_t room;
+
+    (void)suggested;
+    if (connection->state != CONNECTION_OPEN)
+        *place = uv_buf_init((char *)owner->discarded, sizeof owner->discarded);
+    else if (frame_reader_space(&connection->reader, &data, &room) == PS_OK)
+        *place = uv_buf_init((char *)data, (unsigned)room);
+    else
+        *place = uv_buf_init(NULL, 0); /* comes back as UV_ENOBUFS */
+}
+
+/* PS_OK, or why the connection must end. */
+static enum ps_status receive_frame(struct connection *connection, struct span body, struct buffer *owner)
+{
+    struct connections *connections = connection->owner;
+    size_t budget = codec_arena_budget(body.size);
+    struct client_frame frame;
+    enum ps_status status;
+
+    if (connections->arena != NULL)
+        arena_reset(connections->arena, budget);
+    else if ((connections->arena = arena_new(budget)) == NULL)
+        return PS_NO_MEMORY;
+    status = codec_decode_client(body, connections->arena, &frame);
+    if (status != PS_OK)
+        return status;
+    session_receive(connection->session, &frame, owner, &connections->arena);
+    frame_reader_set_cap(&connection->reader, session_frame_cap(connection->session));
+    return PS_OK;
+}
+
+/* All frames that are complete. */
+static void receive_burst(struct connection *connection)
+{
+    bool any = false;
+
+    while (connection->state == CONNECTION_OPEN) {
+        struct span body;
+        struct buffer *owner;
+        enum ps_status status = frame_reader_next(&connection->reader, &body, &owner);
+        if (status == PS_OK && body.data == NULL)
+            break;
+        if (status == PS_OK)
+            status = receive_frame(connection, body, owner);
+        if (status != PS_OK) {
+            session_refuse(connection->session, status);
+            start_ending(connection);
+        }
+        any = true;
+    }
+    if (connection->state != CONNECTION_OPEN)
+        return;
+    if (!frame_reader_partial(&connection->reader))
+        connection->deadline_ms = 0;
+    else if (any || connection->deadline_ms == 0)
+        set_deadline(connection, CONNECTION_ASSEMBLY_SECONDS);
+}
+
+static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
+{
+    struct connection *connection = stream->data;
+
+    (void)place;
+    if (connection->state == CONNECTION_OPEN && size == UV_ENOBUFS) {
+        session_refuse(connection->session, PS_NO_MEMORY);
+        start_ending(connection);
+        return;
+    }
+    if (size == UV_EOF && connection->state == CONNECTION_ENDING) {
+        connection->peer_ended = true; /* it may still read what is queued */
+        return;
+    }
+    if (size < 0) {
+        close_now(connection);
+        return;
+    }
+    if (size == 0 || connection->state != CONNECTION_OPEN)
+        return;
+    frame_reader_received(&connection->reader, (size_t)size);
+    session_heard(connection->session);
+    receive_burst(connection);
+    turn_want(connection->owner->turn);
+}
+
+static void read_on(struct connection *connection)
+{
+    if (frame_reader_partial(&connection->reader))
+        set_deadline(connection, CONNECTION_ASSEMBLY_SECONDS);
+    if (uv_read_start(&connection->stream, place_cb, read_cb) != 0)
+        start_ending(connection);
+}
+
+/* ------------------------------------------------------------------------------------------- accepting */
+
+static void name_peer(struct connection *connection, char *place, size_t size)
+{
+    struct sockaddr_storage socket;
+    int length = sizeof socket;
+
+    if (connection->handle.type == UV_TCP &&
+        uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&socket, &length) == 0)
+        address_format_socket(&socket, place, size);
+    else
+        snprintf(place, size, "%s", connection->handle.type == UV_TCP ? "tcp" : "unix");
+}
+
+static enum ps_status open_session(struct connection *connection, enum session_role role)
+{
+    struct session_config config = {
+        .io = {.send = effect_send,
+               .deliver = effect_deliver,
+               .queued = effect_queued,
+               .pause = effect_pause,
+               .close = effect_close,
+               .ctx = connection},
+        .role = role,
+    };
+
+    name_peer(connection, config.peer, sizeof config.peer);
+    connection->session = session_new(connection->owner->broker, &config);
+    if (connection->session == NULL)
+        return PS_NO_MEMORY;
+    frame_reader_init(&connection->reader, session_frame_cap(connection->session));
+    return PS_OK;
+}
+
+static void sweep_cb(uv_timer_t *timer);
+
+static void link_connection(struct connection *connection)
+{
+    struct connections *owner = connection->owner;
+
+    connection->next = owner->all;
+    connection->link = &owner->all;
+    if (owner->all != NULL)
+        owner->all->link = &connection->next;
+    owner->all = connection;
+    if (owner->count++ == 0)
+        uv_timer_start(&owner->timer, sweep_cb, CONNECTION_SWEEP_MS, CONNECTION_SWEEP_MS);
+}
+
+enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role)
+{
+    struct connection *connection = calloc(1, sizeof *connection);
+    enum ps_status status;
+    int code;
+
+    if (connection == NULL)
+        return PS_NO_MEMORY;
+    connection->owner = owner;
+    if (listener->type == UV_TCP)
+        code = uv_tcp_init(owner->loop, &connection->tcp);
+    else
+        code = uv_pipe_init(owner->loop, &connection->pipe, 0);
+    if (code != 0) {
+        free(connection);
+        return uv_status(code);
+    }
+    connection->handle.data = connection;
+    link_connection(connection);
+    if ((code = uv_accept(listener, &connection->stream)) != 0) {
+        status = uv_status(code);
+        goto with_handle;
+    }
+    if (listener->type == UV_TCP)
+        uv_tcp_nodelay(&connection->tcp, 1);
+    if ((status = open_session(connection, role)) != PS_OK)
+        goto with_handle;
+    read_on(connection);
+    return PS_OK;
+
+with_handle:
+    close_now(connection);
+    return status;
+}
+
+/* ----------------------------------------------------------------------------------------- all of them */
+
+static void sweep_cb(uv_timer_t *timer)
+{
+    struct connections *connections = timer->data;
+    uint64_t now = uv_now(connections->loop);
+
+    for (struct connection *c = connections->all; c != NULL; c = c->next) {
+        if (c->deadline_ms == 0 || now < c->deadline_ms)
+            continue;
+        if (c->state == CONNECTION_OPEN && c->paused)
+            continue;
+        c->deadline_ms = 0;
+        if (c->state == CONNECTION_OPEN) {
+            session_refuse(c->session, PS_TIMED_OUT);
+            start_ending(c);
+        } else {
+            close_now(c);
+        }
+    }
+}
+
+enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
+                                struct turn *turn)
+{
+    int code;
+
+    *connections = (struct connections){.loop = loop, .broker = broker, .turn = turn};
+    code = uv_timer_init(loop, &connections->timer);
+    connections->timer.data = connections;
+    return uv_status(code);
+}
+
+static void deinit_cb(uv_handle_t *handle)
+{
+    struct connections *connections = handle->data;
+
+    arena_free(connections->arena);
+    connections->arena = NULL;
+    connections->closed(connections->ctx);
+}
+
+void connections_deinit(struct connections *connections, void (*closed)(void *ctx), void *ctx)
+{
+    assert(connections->count == 0);
+    connections->closed = closed;
+    connections->ctx = ctx;
+    uv_close((uv_handle_t *)&connections->timer, deinit_cb);
+}
+
+void connections_end(struct connections *connections)
+{
+    for (struct connection *c = connections->all; c != NULL; c = c->next)
+        start_ending(c);
+}
+
+void connections_abort(struct connections *connections)
+{
+    for (struct connection *c = connections->all; c != NULL; c = c->next)
+        close_now(c);
+}
+
+uint64_t connections_queued_bytes(const struct connections *connections)
+{
+    uint64_t bytes = 0;
+
+    for (const struct connection *c = connections->all; c != NULL; c = c->next)
+        bytes += queued(c);
+    return bytes;
+}

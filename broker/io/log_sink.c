@@ -1,0 +1,142 @@
+#include "log_sink.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_BYTES = 2048 };
+
+static const char *level_name(enum log_level level)
+{
+    switch (level) {
+    case LOG_LEVEL_ERROR:
+        return "error";
+    case LOG_LEVEL_WARNING:
+        return "warning";
+    case LOG_LEVEL_INFO:
+        return "info";
+    case LOG_LEVEL_DEBUG:
+        return "debug";
+    }
+    return "info";
+}
+
+/* The value of the line's `event=`; the whole line if it has none. */
+static int event_of(const char *line, const char **event)
+{
+    const char *found = strstr(line, "event=");
+
+    *event = found != NULL ? found + 6 : line;
+    return (int)strcspn(*event, " ");
+}
+
+static uint64_t hash_of(const char *text, int size)
+{
+    uint64_t hash = 14695981039346656037u;
+
+    for (int i = 0; i < size; i++)
+        hash = (hash ^ (uint8_t)text[i]) * 1099511628211u;
+    return hash != 0 ? hash : 1;
+}
+
+/* The event's place; an old one gives way when all are taken. */
+static struct log_sink_event *find(struct log_sink *sink, uint64_t hash)
+{
+    struct log_sink_event *oldest = &sink->events[0];
+
+    for (int i = 0; i < LOG_SINK_EVENTS; i++) {
+        struct log_sink_event *event = &sink->events[(hash + (uint64_t)i) % LOG_SINK_EVENTS];
+        if (event->hash == hash)
+            return event;
+        if (event->hash == 0 || event->period < oldest->period)
+            oldest = event;
+        if (event->hash == 0)
+            break;
+    }
+    *oldest = (struct log_sink_event){.hash = hash};
+    return oldest;
+}
+
+static void put(const struct log_sink *sink, const char *line)
+{
+    char text[LINE_BYTES];
+    size_t size = (size_t)snprintf(text, sizeof text, "%s", line);
+
+    if (size > sizeof text - 2)
+        size = sizeof text - 2;
+    text[size++] = '\n';
+    for (size_t done = 0; done < size;) {
+        ssize_t count = write(sink->fd, text + done, size - done);
+        if (count <= 0)
+            return; /* nobody to tell */
+        done += (size_t)count;
+    }
+}
+
+static void put_stamp(char *place, size_t size, enum log_level level, const char *rest)
+{
+    struct timespec now;
+    struct tm utc;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    size_t used = strftime(place, size, "time=%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(place + used, size - used, ".%06ldZ level=%s %s", now.tv_nsec / 1000, level_name(level), rest);
+}
+
+/* How many lines of the event were held back in an earlier period. */
+static void note_held_back(struct log_sink *sink, const char *name, int size, uint32_t lines)
+{
+    char rest[128], line[256];
+
+    snprintf(rest, sizeof rest, "event=held_back of=%.*s lines=%" PRIu32, size < 64 ? size : 64, name, lines);
+    put_stamp(line, sizeof line, LOG_LEVEL_WARNING, rest);
+    put(sink, line);
+}
+
+int log_sink_init(struct log_sink *sink, int fd)
+{
+    *sink = (struct log_sink){.fd = fd};
+    return uv_mutex_init(&sink->mutex);
+}
+
+void log_sink_deinit(struct log_sink *sink)
+{
+    uv_mutex_destroy(&sink->mutex);
+}
+
+void log_sink_write(void *ctx, enum log_level level, const char *line)
+{
+    struct log_sink *sink = ctx;
+    uint64_t period = uv_hrtime() / 1000000000u / LOG_SINK_PERIOD_S;
+    const char *name;
+    int size = event_of(line, &name);
+    struct log_sink_event *event;
+
+    (void)level; /* stands in the line */
+    uv_mutex_lock(&sink->mutex);
+    event = find(sink, hash_of(name, size));
+    if (event->period != period) {
+        if (event->held_back > 0)
+            note_held_back(sink, name, size, event->held_back);
+        event->period = period;
+        event->lines = event->held_back = 0;
+    }
+    if (event->lines < LOG_SINK_BURST) {
+        event->lines++;
+        put(sink, line);
+    } else {
+        event->held_back++;
+    }
+    uv_mutex_unlock(&sink->mutex);
+}
+
+void log_sink_stamp(struct log_sink *sink, enum log_level level, const char *text)
+{
+    char line[LINE_BYTES];
+
+    put_stamp(line, sizeof line, level, text);
+    log_sink_write(sink, level, line);
+}
