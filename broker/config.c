@@ -1,0 +1,348 @@
+#include "config.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <strings.h>
+
+struct scan {
+    struct server_config *config;
+    char *error;
+    size_t error_size;
+};
+
+/* Sets a member from its text. False: `error` is written. */
+typedef bool apply_fn(struct scan *scan, const char *value);
+
+struct option_row {
+    const char *name;
+    const char *argument; /* NULL: none */
+    const char *standard; /* shown in the help; NULL: none */
+    apply_fn *apply;      /* NULL: asks for the help or the version */
+    const char *help;
+};
+
+static bool wrong(struct scan *scan, const char *option, const char *value, const char *expected)
+{
+    snprintf(scan->error, scan->error_size, "--%s %s: %s", option, value, expected);
+    return false;
+}
+
+/* -------------------------------------------------------------------------------------------- values */
+
+/* Digits with an optional unit; false for anything else, signs and overflow included. */
+static bool parse_scaled(const char *text, const char *const *units, const uint64_t *factors,
+                         uint64_t *result)
+{
+    char *rest;
+
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    uint64_t value = strtoull(text, &rest, 10);
+    if (errno != 0)
+        return false;
+    for (size_t i = 0; units[i] != NULL; i++) {
+        if (strcasecmp(rest, units[i]) == 0)
+            return !__builtin_mul_overflow(value, factors[i], result);
+    }
+    return false;
+}
+
+static bool parse_size(const char *text, uint64_t *bytes)
+{
+    static const char *const units[] = {"", "B", "K", "KiB", "M", "MiB", "G", "GiB", NULL};
+    static const uint64_t factors[] = {1, 1, 1024, 1024, 1 << 20, 1 << 20, 1 << 30, 1 << 30};
+
+    return parse_scaled(text, units, factors, bytes);
+}
+
+static bool parse_milliseconds(const char *text, uint64_t *milliseconds)
+{
+    static const char *const units[] = {"s", "ms", "m", NULL};
+    static const uint64_t factors[] = {1000, 1, 60000};
+
+    return parse_scaled(text, units, factors, milliseconds);
+}
+
+static bool parse_count(const char *text, uint64_t *count)
+{
+    static const char *const units[] = {"", NULL};
+    static const uint64_t factors[] = {1};
+
+    return parse_scaled(text, units, factors, count);
+}
+
+static bool size_between(struct scan *scan, const char *option, const char *value, uint64_t low,
+                         uint64_t high, uint64_t *result)
+{
+    char expected[120];
+    uint64_t bytes;
+
+    if (parse_size(value, &bytes) && bytes >= low && bytes <= high) {
+        *result = bytes;
+        return true;
+    }
+    snprintf(expected, sizeof expected, "expected a size from %lluK to %lluG such as 64M",
+             (unsigned long long)(low >> 10), (unsigned long long)(high >> 30));
+    return wrong(scan, option, value, expected);
+}
+
+static bool count_between(struct scan *scan, const char *option, const char *value, uint64_t low,
+                          uint64_t high, uint64_t *result)
+{
+    char expected[120];
+    uint64_t count;
+
+    if (parse_count(value, &count) && count >= low && count <= high) {
+        *result = count;
+        return true;
+    }
+    snprintf(expected, sizeof expected, "expected a number from %llu to %llu", (unsigned long long)low,
+             (unsigned long long)high);
+    return wrong(scan, option, value, expected);
+}
+
+/* -------------------------------------------------------------------------------------------- options */
+
+static bool apply_data(struct scan *scan, const char *value)
+{
+    if (*value == '\0')
+        return wrong(scan, "data", "''", "expected a directory");
+    scan->config->directory = value;
+    return true;
+}
+
+static bool apply_listen(struct scan *scan, const char *value)
+{
+    if (scan->config->listener_count == SERVER_LISTENERS_MAX)
+        return wrong(scan, "listen", value, "too many listeners");
+    struct address *address = &scan->config->listeners[scan->config->listener_count];
+    if (address_parse(value, address, scan->error, scan->error_size) != PS_OK)
+        return false;
+    scan->config->listener_count++;
+    return true;
+}
+
+static bool apply_log_level(struct scan *scan, const char *value)
+{
+    static const struct {
+        const char *name;
+        enum log_level level;
+    } levels[] = {{"error", LOG_LEVEL_ERROR},
+                  {"warning", LOG_LEVEL_WARNING},
+                  {"info", LOG_LEVEL_INFO},
+                  {"debug", LOG_LEVEL_DEBUG}};
+
+    for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
+        if (strcmp(value, levels[i].name) == 0) {
+            scan->config->log_level = levels[i].level;
+            return true;
+        }
+    }
+    return wrong(scan, "log-level", value, "expected error, warning, info or debug");
+}
+
+static bool apply_tail_memory(struct scan *scan, const char *value)
+{
+    return size_between(scan, "tail-memory", value, 1 << 20, 64ull << 30, &scan->config->broker.tail_bytes);
+}
+
+static bool apply_publish_window(struct scan *scan, const char *value)
+{
+    return size_between(scan, "publish-window", value, 64 << 10, 1ull << 30,
+                        &scan->config->broker.publish_window);
+}
+
+static bool apply_disk_floor(struct scan *scan, const char *value)
+{
+    return size_between(scan, "disk-floor", value, 0, 1ull << 40, &scan->config->disk_floor_bytes);
+}
+
+static bool apply_max_topics(struct scan *scan, const char *value)
+{
+    uint64_t count;
+
+    if (!count_between(scan, "max-topics", value, 1, 10 * 1000 * 1000, &count))
+        return false;
+    scan->config->broker.max_topics = (uint32_t)count;
+    return true;
+}
+
+static bool apply_max_connections(struct scan *scan, const char *value)
+{
+    uint64_t count;
+
+    if (!count_between(scan, "max-connections", value, 1, 1000 * 1000, &count))
+        return false;
+    scan->config->max_connections = (uint32_t)count;
+    return true;
+}
+
+static bool apply_ping_interval(struct scan *scan, const char *value)
+{
+    uint64_t milliseconds;
+
+    if (!parse_milliseconds(value, &milliseconds) || milliseconds < 100 || milliseconds > 3600 * 1000)
+        return wrong(scan, "ping-interval", value, "expected a time from 100ms to 60m such as 30s");
+    scan->config->broker.ping_interval_ms = (uint32_t)milliseconds;
+    return true;
+}
+
+static const struct option_row options[] = {
+    {"data", "DIR", "./psbroker-data", apply_data, "directory of the log; made if it is not there"},
+    {"listen", "ADDR", "127.0.0.1:7420", apply_listen,
+     "HOST:PORT, PORT, [::1]:PORT or unix:PATH, then optionally ,role=publish or\n"
+     "                          ,role=subscribe; may be repeated; port 0 takes a free one"},
+    {"log-level", "LEVEL", "info", apply_log_level, "error, warning, info or debug, on stderr"},
+    {"tail-memory", "SIZE", "32M", apply_tail_memory,
+     "the newest messages kept in memory for live subscribers"},
+    {"publish-window", "SIZE", "16M", apply_publish_window, "unanswered publications of one connection"},
+    {"disk-floor", "SIZE", "64M", apply_disk_floor, "with less free space publications are refused"},
+    {"max-topics", "N", "100000", apply_max_topics, "topics that may exist"},
+    {"max-connections", "N", NULL, apply_max_connections,
+     "connections at a time (default: what file descriptors allow)"},
+    {"ping-interval", "TIME", "30s", apply_ping_interval, "a peer silent for two of these is given up"},
+    {"help", NULL, NULL, NULL, "print this and exit"},
+    {"version", NULL, NULL, NULL, "print the version and exit"},
+};
+enum { OPTIONS = sizeof options / sizeof options[0] };
+
+void config_print_help(FILE *out)
+{
+    fputs("psbroker keeps every message that is published and gives it to whoever subscribes.\n\n"
+          "Usage: psbroker [OPTION]...\n\nOptions:\n",
+          out);
+    for (int i = 0; i < OPTIONS; i++) {
+        const struct option_row *row = &options[i];
+        char left[40];
+        snprintf(left, sizeof left, "--%s %s", row->name, row->argument != NULL ? row->argument : "");
+        fprintf(out, "  %-23s %s", left, row->help);
+        if (row->standard != NULL)
+            fprintf(out, " (default: %s)", row->standard);
+        fputc('\n', out);
+    }
+    fputs("\nExamples:\n"
+          "  psbroker --data ./data\n"
+          "  psbroker --data ./data --listen 7420 --listen unix:/run/user/1000/psbroker.sock\n"
+          "  psbroker --listen 7421,role=publish --listen 7422,role=subscribe\n"
+          "\nSIGTERM and SIGINT drain and stop, a second one stops at once.\n"
+          "Exit codes: 0 ok, 1 other, 2 usage, 3 directory in use, 4 foreign or newer database,\n"
+          "5 damaged, 6 storage failed while running, 7 another program wrote to the database.\n",
+          out);
+}
+
+/* ------------------------------------------------------------------------------------------- scanning */
+
+/* Steps of inserting, removing or replacing a byte between two short names. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[64];
+    size_t width = strlen(b);
+
+    if (width >= sizeof row / sizeof row[0])
+        return UINT_MAX;
+    for (size_t j = 0; j <= width; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; a[i - 1] != '\0'; i++) {
+        unsigned diagonal = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= width; j++) {
+            unsigned replaced = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            unsigned shifted = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            row[j] = replaced < shifted ? replaced : shifted;
+        }
+    }
+    return row[width];
+}
+
+static const struct option_row *nearest(const char *name)
+{
+    const struct option_row *best = NULL;
+    unsigned least = 4; /* farther away it is no hint */
+
+    for (int i = 0; i < OPTIONS; i++) {
+        unsigned steps = distance(name, options[i].name);
+        if (steps < least) {
+            least = steps;
+            best = &options[i];
+        }
+    }
+    return best;
+}
+
+static void complain_unknown(struct scan *scan, const char *word)
+{
+    char name[32];
+    const char *begin = word + strspn(word, "-");
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(begin, "="), begin);
+    const struct option_row *hint = nearest(name);
+
+    if (hint != NULL && strcmp(hint->name, name) == 0)
+        snprintf(scan->error, scan->error_size, "--%s takes no value", name);
+    else if (hint != NULL)
+        snprintf(scan->error, scan->error_size, "unknown option '%s'; did you mean --%s?", word, hint->name);
+    else
+        snprintf(scan->error, scan->error_size, "unknown option '%s'; see psbroker --help", word);
+}
+
+static void set_defaults(struct server_config *config)
+{
+    *config = (struct server_config){
+        .directory = "./psbroker-data",
+        .disk_floor_bytes = 64 << 20,
+        .log_level = LOG_LEVEL_INFO,
+        .log_fd = 2,
+        .broker = {.server_version = PSBROKER_VERSION},
+    };
+}
+
+/* One option that getopt recognised; `index` is its row. */
+static enum config_result apply(struct scan *scan, int index, const char *value)
+{
+    if (options[index].apply != NULL)
+        return options[index].apply(scan, value) ? CONFIG_RUN : CONFIG_WRONG;
+    return strcmp(options[index].name, "help") == 0 ? CONFIG_HELP : CONFIG_VERSION;
+}
+
+enum config_result config_parse(int argc, char **argv, struct server_config *config, char *error,
+                                size_t error_size)
+{
+    struct option table[OPTIONS + 1] = {{0}};
+    struct scan scan = {.config = config, .error = error, .error_size = error_size};
+    enum config_result result = CONFIG_RUN;
+    int index = 0, code;
+
+    for (int i = 0; i < OPTIONS; i++)
+        table[i] = (struct option){.name = options[i].name,
+                                   .has_arg = options[i].argument != NULL ? required_argument : no_argument};
+    set_defaults(config);
+    opterr = 0;
+    optind = 0; /* begins anew */
+    while (result == CONFIG_RUN && (code = getopt_long(argc, argv, ":h", table, &index)) != -1) {
+        if (code == 0) {
+            result = apply(&scan, index, optarg);
+        } else if (code == 'h') {
+            result = CONFIG_HELP;
+        } else if (code == ':') {
+            snprintf(error, error_size, "%s needs a value; see psbroker --help", argv[optind - 1]);
+            result = CONFIG_WRONG;
+        } else {
+            complain_unknown(&scan, argv[optind - 1]);
+            result = CONFIG_WRONG;
+        }
+    }
+    if (result != CONFIG_RUN)
+        return result;
+    if (optind < argc) {
+        snprintf(error, error_size, "unexpected word '%s'; a directory is given with --data", argv[optind]);
+        return CONFIG_WRONG;
+    }
+    if (config->listener_count == 0 && !apply_listen(&scan, "127.0.0.1:7420"))
+        return CONFIG_WRONG;
+    return CONFIG_RUN;
+}

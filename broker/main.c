@@ -1,0 +1,150 @@
+/* psbroker: the command line, signals and exit codes around a server. */
+#include "config.h"
+#include "server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_OTHER = 1,
+    EXIT_USAGE = 2,
+    EXIT_IN_USE = 3,
+    EXIT_FOREIGN = 4,
+    EXIT_DAMAGED = 5,
+    EXIT_STORAGE_FAILED = 6,
+    EXIT_FOREIGN_WRITER = 7
+};
+
+struct program {
+    uv_loop_t loop;
+    struct server *server; /* NULL before it runs and when it is gone */
+    enum ps_status result;
+    uv_signal_t signals[2];
+    bool stopping;
+};
+
+static enum exit_code exit_code_of(enum ps_status status)
+{
+    switch (status) {
+    case PS_OK:
+        return EXIT_OK;
+    case PS_IN_USE:
+        return EXIT_IN_USE;
+    case PS_FOREIGN_FILE:
+    case PS_NEWER_SCHEMA:
+        return EXIT_FOREIGN;
+    case PS_DAMAGED:
+        return EXIT_DAMAGED;
+    case PS_UNKNOWN:
+    case PS_STORAGE_FAILED:
+        return EXIT_STORAGE_FAILED;
+    case PS_FOREIGN_WRITER:
+        return EXIT_FOREIGN_WRITER;
+    default:
+        return EXIT_OTHER;
+    }
+}
+
+static void signal_cb(uv_signal_t *signal, int number)
+{
+    struct program *program = signal->data;
+
+    (void)number;
+    if (program->stopping)
+        _exit(EXIT_OTHER); /* what was acknowledged is on disk */
+    program->stopping = true;
+    server_stop(program->server);
+}
+
+static void stopped_cb(void *ctx, enum ps_status status)
+{
+    struct program *program = ctx;
+
+    program->server = NULL;
+    program->result = status;
+    for (int i = 0; i < 2; i++)
+        uv_close((uv_handle_t *)&program->signals[i], NULL);
+}
+
+static void watch_signals(struct program *program)
+{
+    static const int numbers[2] = {SIGTERM, SIGINT};
+
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&program->loop, &program->signals[i]);
+        program->signals[i].data = program;
+        uv_signal_start(&program->signals[i], signal_cb, numbers[i]);
+    }
+}
+
+static void print_listeners(const struct server *server)
+{
+    char text[ADDRESS_TEXT_BYTES];
+
+    for (unsigned i = 0; i < server_listeners(server); i++)
+        printf("listening %s\n", address_format(server_address(server, i), text, sizeof text));
+    fflush(stdout);
+}
+
+/* Connections are limited by descriptors: take all that we may have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static enum exit_code run(struct server_config *config)
+{
+    struct program program = {.result = PS_OK};
+    char error[512];
+
+    if (uv_loop_init(&program.loop) != 0) {
+        fprintf(stderr, "psbroker: cannot make an event loop\n");
+        return EXIT_OTHER;
+    }
+    config->stopped = stopped_cb;
+    config->ctx = &program;
+    enum ps_status status = server_start(config, &program.loop, &program.server, error, sizeof error);
+    if (status == PS_OK) {
+        watch_signals(&program);
+        print_listeners(program.server);
+    } else {
+        fprintf(stderr, "psbroker: %s\n", error);
+        program.result = status;
+    }
+    uv_run(&program.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&program.loop);
+    return exit_code_of(program.result);
+}
+
+int main(int argc, char **argv)
+{
+    struct server_config config;
+    char error[512];
+
+    signal(SIGPIPE, SIG_IGN);
+    switch (config_parse(argc, argv, &config, error, sizeof error)) {
+    case CONFIG_HELP:
+        config_print_help(stdout);
+        return EXIT_OK;
+    case CONFIG_VERSION:
+        printf("psbroker %s\n", PSBROKER_VERSION);
+        return EXIT_OK;
+    case CONFIG_WRONG:
+        fprintf(stderr, "psbroker: %s\n", error);
+        return EXIT_USAGE;
+    case CONFIG_RUN:
+        break;
+    }
+    raise_descriptor_limit();
+    return (int)run(&config);
+}
