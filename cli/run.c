@@ -27,11 +27,21 @@ static void closed_cb(void *data)
     uv_close((uv_handle_t *)&run->terminate, NULL);
 }
 
+/* Output may fail as late as in the last flush, after the command thought that all went well. */
+static void tell_output_failure(struct run *run)
+{
+    if (run->out.state != WRITER_FAILED || run->code != EXIT_OK)
+        return;
+    report("cannot write to stdout: %s", strerror(run->out.error));
+    run->code = EXIT_OTHER;
+}
+
 static void close_when_flushed(struct run *run)
 {
     if (run->state != RUN_FLUSHING || (!writer_idle(&run->out) && !run->signalled))
         return;
     run->state = RUN_CLOSING;
+    tell_output_failure(run);
     psc_close(run->client, closed_cb, run);
 }
 
@@ -94,8 +104,7 @@ static void progress_cb(struct writer *writer, void *data)
         if (run->hooks->written != NULL)
             run->hooks->written(run);
         if (writer->state == WRITER_FAILED) {
-            report("cannot write to stdout: %s", strerror(writer->error));
-            run_end(run, EXIT_OTHER);
+            run_end(run, EXIT_OK); /* which tells of the failure */
         } else if (writer->state == WRITER_BROKEN) {
             if (run->hooks->broken != NULL)
                 run->hooks->broken(run);
