@@ -41,8 +41,9 @@ struct pub {
     uint64_t refused_line;
     struct psc_error refusal; /* of refused_line; its text is refusal_text */
     char refusal_text[512], refusal_limit[64];
-    int lost_code; /* the connection's end; 0: it holds */
-    int ending;    /* a signal's exit code; 0: none came */
+    char unknown_text[512]; /* why the first unknown is one */
+    int lost_code;          /* the connection's end; 0: it holds */
+    int ending;             /* a signal's exit code; 0: none came */
     uv_timer_t progress;
     uint64_t began;
 };
@@ -102,10 +103,12 @@ static void report_outcome(struct pub *pub)
         snprintf(subject, sizeof subject, "line %" PRIu64 " refused", pub->refused_line);
         report_error(pub->args->json, pub->source == LINES ? subject : NULL, &pub->refusal);
     }
+    if (pub->unknown != 0) {
+        struct psc_error error = {.status = PS_UNKNOWN, .text = pub->unknown_text};
+        report_error(pub->args->json, report_quoted(pub->topic), &error);
+    }
     if (pub->source == LINES && exit_code(pub) != EXIT_OK)
         report_lines(pub);
-    else if (pub->unknown != 0)
-        report_status(pub->args->json, report_quoted(pub->topic), PS_UNKNOWN);
 }
 
 static void finish(struct pub *pub)
@@ -164,8 +167,14 @@ static void acknowledge(struct pub *pub, uint64_t line, uint64_t offset)
     pub->last_offset = offset;
     if (pub->args->quiet || pub->counting || pub->deaf)
         return;
-    output_published(&pub->run->out.text, &pub->run->style, pub->topic, offset);
+    output_published(&pub->run->out.text, pub->run->style.json, pub->topic, offset);
     writer_appended(&pub->run->out);
+}
+
+static void unknown(struct pub *pub, const struct psc_error *error)
+{
+    if (pub->unknown++ == 0)
+        snprintf(pub->unknown_text, sizeof pub->unknown_text, "%s", error->text);
 }
 
 /* Answers for one topic come in the order of publication: the n-th answer is line n's. */
@@ -177,7 +186,7 @@ static void published_cb(const struct psc_error *error, uint64_t offset, void *d
     if (error == NULL)
         acknowledge(pub, line, offset);
     else if (error->status == PS_UNKNOWN)
-        pub->unknown++;
+        unknown(pub, error);
     else if (error->status == PS_CONNECTION_LOST || error->status == PS_CONNECT_FAILED ||
              error->status == PS_CANCELLED)
         pub->unsent++;

@@ -97,10 +97,9 @@ void output_message(struct text *text, const struct output_style *style, struct 
     text_char(text, style->nul ? '\0' : '\n');
 }
 
-void output_published(struct text *text, const struct output_style *style, struct psc_bytes topic,
-                      uint64_t offset)
+void output_published(struct text *text, bool as_json, struct psc_bytes topic, uint64_t offset)
 {
-    if (style->json) {
+    if (as_json) {
         struct json json = json_object(text);
         json_string(&json, "topic", topic);
         json_u64(&json, "offset", offset);
@@ -108,5 +107,5 @@ void output_published(struct text *text, const struct output_style *style, struc
     } else {
         text_u64(text, offset);
     }
-    text_char(text, style->nul ? '\0' : '\n');
+    text_char(text, '\n');
 }
