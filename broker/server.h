@@ -1,6 +1,7 @@
 /* A broker as a library: store, core, threads and listeners, built in order and taken down in order.
  *
- * Everything runs on the caller's loop; no globals. All functions are for the thread that runs the loop. */
+ * Everything runs on the caller's loop; no globals. All functions are for the thread that runs the loop. The
+ * process must ignore SIGPIPE: libuv's writes to a peer that has left raise it. */
 #ifndef PSBROKER_SERVER_H
 #define PSBROKER_SERVER_H
 

@@ -1,6 +1,7 @@
 #include "hosted.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +66,7 @@ void hosted_start(struct hosted *hosted, const struct server_config *config)
     *hosted = (struct hosted){.config = *config};
     hosted->config.stopped = stopped_cb;
     hosted->config.ctx = hosted;
+    signal(SIGPIPE, SIG_IGN);
     uv_sem_init(&hosted->started, 0);
     REQUIRE(uv_thread_create(&hosted->thread, host, hosted) == 0);
     uv_sem_wait(&hosted->started);

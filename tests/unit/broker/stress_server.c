@@ -1,4 +1,4 @@
-/* Many clients at a time against a whole server in memory, and a drain in the middle of publications. A plain
+/* Many clients at a time against a whole server over both stores, and a drain in the middle of publications. A plain
  * main, because ThreadSanitizer cannot run Criterion's binaries:
  *
  *   meson setup build-tsan -Db_sanitize=thread && ninja -C build-tsan tests/unit/broker/stress_server &&
@@ -9,7 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 enum { PUBLISHERS = 3, SUBSCRIBERS = 2, VISITORS = 2, FRAMES = 150, MESSAGES = 40 };
 
@@ -112,15 +112,13 @@ static void publish_into_drain(void *arg)
     peer_close(&peer);
 }
 
-int main(void)
+static void stress(const struct server_config *config)
 {
     struct hosted hosted;
-    struct server_config config = hosted_config();
     struct client clients[PUBLISHERS + SUBSCRIBERS + VISITORS];
     unsigned count = 0;
 
-    config.broker.tail_bytes = 1 << 20;
-    hosted_start(&hosted, &config);
+    hosted_start(&hosted, config);
     REQUIRE(hosted.start_status == PS_OK);
     static const struct {
         void (*run)(void *);
@@ -141,6 +139,32 @@ int main(void)
     uv_thread_join(&clients[0].thread);
     uv_sem_destroy(&clients[0].ready);
     REQUIRE(hosted_join(&hosted) == PS_OK);
+}
+
+static void remove_directory(const char *directory)
+{
+    static const char *const names[] = {"LOCK", "psbroker.db", "psbroker.db-wal", "psbroker.db-shm"};
+    char path[128];
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", directory, names[i]);
+        unlink(path);
+    }
+    rmdir(directory);
+}
+
+int main(void)
+{
+    char directory[] = "/tmp/psbroker-test-XXXXXX";
+    struct server_config config = hosted_config();
+
+    config.broker.tail_bytes = 1 << 20;
+    stress(&config);
+    REQUIRE(mkdtemp(directory) != NULL);
+    config.in_memory = false;
+    config.directory = directory;
+    stress(&config);
+    remove_directory(directory);
     puts("ok");
     return 0;
 }
