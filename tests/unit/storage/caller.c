@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+char test_note[64];
+
 /* ---------------------------------------------------------------------------------------- what is known */
 
 struct known_topic *caller_find(struct caller *caller, const char *name)
@@ -27,7 +29,7 @@ static struct known_topic *find_or_add(struct caller *caller, struct span name)
     struct known_topic *known = caller_find(caller, text);
     if (known != NULL)
         return known;
-    cr_assert_lt(caller->topic_count, (size_t)CALLER_TOPICS);
+    HOLDS(caller->topic_count < (size_t)CALLER_TOPICS, "caller->topic_count < (size_t)CALLER_TOPICS");
     known = &caller->topics[caller->topic_count++];
     *known = (struct known_topic){0};
     memcpy(known->name, text, sizeof text);
@@ -80,7 +82,7 @@ static void learn_append(struct caller *caller, const struct store_append *appen
 static void learn_load(void *ctx, const struct store_topic *topic)
 {
     struct known_topic *known = find_or_add(ctx, topic->name);
-    cr_assert_not(known->live, "%s was loaded twice", known->name);
+    HOLDS(!known->live, "%s was loaded twice", known->name);
     known->id = topic->topic_id;
     known->live = true;
     known->first_offset = topic->first_offset;
@@ -107,7 +109,7 @@ static void learn(struct caller *caller, const struct store_op *op)
 struct store_topic caller_lend(struct caller *caller, const char *name)
 {
     const struct known_topic *known = caller_find(caller, name);
-    cr_assert_not_null(known, "topic %s is not known", name);
+    HOLDS(known != NULL, "topic %s is not known", name);
     return (struct store_topic){.topic_id = known->id,
                                 .name = span_of(known->name),
                                 .first_offset = known->first_offset,
@@ -132,7 +134,8 @@ static void open_store(struct caller *caller)
     caller->store = caller->body->open(caller->directory, caller->max_topics, &caller->opened);
     caller->state = caller->opened.state;
     store_load(caller->store, learn_load, caller);
-    cr_assert_eq(store_reader_new(caller->store, &caller->reader), PS_OK);
+    HOLDS(store_reader_new(caller->store, &caller->reader) == PS_OK,
+          "store_reader_new(caller->store, &caller->reader) == PS_OK");
 }
 
 static void close_store(struct caller *caller)
@@ -146,7 +149,7 @@ void caller_open(struct caller *caller, const struct body *body, uint64_t max_to
 {
     *caller = (struct caller){.body = body, .max_topics = max_topics};
     snprintf(caller->directory, sizeof caller->directory, "/tmp/psbroker-store-XXXXXX");
-    cr_assert_not_null(mkdtemp(caller->directory));
+    HOLDS(mkdtemp(caller->directory) != NULL, "mkdtemp(caller->directory) != NULL");
     caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
     open_store(caller);
 }
@@ -195,7 +198,7 @@ void caller_commit(struct caller *caller, struct store_op *ops, size_t count)
     for (size_t i = 0; i < count; i++)
         pointers[i] = &ops[i];
     enum ps_status status = store_commit(caller->store, pointers, count, &caller->state);
-    cr_assert_eq(status, PS_OK, "commit: %s", ps_status_name(status));
+    HOLDS(status == PS_OK, "commit: %s", ps_status_name(status));
     free(pointers);
     for (size_t i = 0; i < count; i++)
         learn(caller, &ops[i]);
@@ -219,8 +222,8 @@ uint64_t caller_publish(struct caller *caller, const char *topic, const char *pa
 {
     struct message message = {.payload = span_of(payload)};
     struct store_op op = append_op(topic, &message, 1);
-    cr_assert_eq(caller_do(caller, &op), PS_OK, "%s", ps_status_name(op.status));
-    cr_assert_eq(message.status, PS_OK);
+    HOLDS(caller_do(caller, &op) == PS_OK, "%s", ps_status_name(op.status));
+    HOLDS(message.status == PS_OK, "message.status == PS_OK");
     return message.offset;
 }
 
@@ -233,8 +236,8 @@ uint64_t caller_publish_many(struct caller *caller, const char *topic, uint32_t 
         messages[i].payload = span_of(texts[i]);
     }
     struct store_op op = append_op(topic, messages, count);
-    cr_assert_eq(caller_do(caller, &op), PS_OK, "%s", ps_status_name(op.status));
-    cr_assert_eq(op.append.accepted, count);
+    HOLDS(caller_do(caller, &op) == PS_OK, "%s", ps_status_name(op.status));
+    HOLDS(op.append.accepted == count, "op.append.accepted == count");
     free(messages);
     free(texts);
     return op.append.first_offset;
@@ -342,9 +345,9 @@ void caller_read(struct caller *caller, const char *topic, uint64_t from, uint64
     struct store_read read = caller_read_of(caller, topic, from, to, shown);
     while (read.from < to) {
         enum ps_status status = store_read(caller->reader, &read);
-        cr_assert_eq(status, PS_OK, "read: %s at %llu", ps_status_name(status),
-                     (unsigned long long)read.damaged_offset);
-        cr_assert_gt(read.next_offset, read.from, "no progress at %llu", (unsigned long long)read.from);
+        HOLDS(status == PS_OK, "read: %s at %llu", ps_status_name(status),
+              (unsigned long long)read.damaged_offset);
+        HOLDS(read.next_offset > read.from, "no progress at %llu", (unsigned long long)read.from);
         read.from = read.next_offset;
     }
 }
@@ -356,7 +359,7 @@ uint64_t caller_resolve(struct caller *caller, uint64_t subscription_id, struct 
     struct store_resolve resolve = {
         .subscription_id = subscription_id, .start = start, .mark = mark, .positions = &position, .count = 1};
     enum ps_status status = store_resolve(caller->reader, &resolve);
-    cr_assert_eq(status, PS_OK, "resolve: %s", ps_status_name(status));
+    HOLDS(status == PS_OK, "resolve: %s", ps_status_name(status));
     if (committed != NULL)
         *committed = position.committed;
     return position.offset > position.topic.first_offset ? position.offset : position.topic.first_offset;
@@ -365,21 +368,20 @@ uint64_t caller_resolve(struct caller *caller, uint64_t subscription_id, struct 
 void assert_same_message(const struct message *actual, const struct message *expected)
 {
     unsigned long long offset = expected->offset;
-    cr_assert_eq(actual->offset, expected->offset, "offset %llu, not %llu",
-                 (unsigned long long)actual->offset, offset);
+    HOLDS(actual->offset == expected->offset, "offset %llu, not %llu", (unsigned long long)actual->offset,
+          offset);
     if (actual->published_at != 0 && expected->published_at != 0)
-        cr_assert_eq(actual->published_at, expected->published_at, "time at %llu", offset);
-    cr_assert_eq(actual->flags, expected->flags, "flags at %llu", offset);
-    cr_assert(span_equal(actual->publisher, expected->publisher), "publisher at %llu", offset);
-    cr_assert(span_equal(actual->key, expected->key), "key at %llu", offset);
-    cr_assert(span_present(actual->payload), "no payload at %llu", offset);
-    cr_assert(span_equal(actual->payload, expected->payload), "payload at %llu: %zu bytes, not %zu", offset,
-              actual->payload.size, expected->payload.size);
-    cr_assert_eq(actual->header_count, expected->header_count, "headers at %llu", offset);
+        HOLDS(actual->published_at == expected->published_at, "time at %llu", offset);
+    HOLDS(actual->flags == expected->flags, "flags at %llu", offset);
+    HOLDS(span_equal(actual->publisher, expected->publisher), "publisher at %llu", offset);
+    HOLDS(span_equal(actual->key, expected->key), "key at %llu", offset);
+    HOLDS(span_present(actual->payload), "no payload at %llu", offset);
+    HOLDS(span_equal(actual->payload, expected->payload), "payload at %llu: %zu bytes, not %zu", offset,
+          actual->payload.size, expected->payload.size);
+    HOLDS(actual->header_count == expected->header_count, "headers at %llu", offset);
     for (uint32_t i = 0; i < expected->header_count; i++) {
-        cr_assert(span_equal(actual->headers[i].name, expected->headers[i].name), "header %u at %llu", i,
-                  offset);
-        cr_assert(span_equal(actual->headers[i].value, expected->headers[i].value), "header %u at %llu", i,
-                  offset);
+        HOLDS(span_equal(actual->headers[i].name, expected->headers[i].name), "header %u at %llu", i, offset);
+        HOLDS(span_equal(actual->headers[i].value, expected->headers[i].value), "header %u at %llu", i,
+              offset);
     }
 }

@@ -28,6 +28,10 @@ struct caller {
     size_t topic_count;
 };
 
+/* Goes into the message of whatever fails: a seed. Criterion keeps what a case prints to itself. */
+extern char test_note[64];
+#define HOLDS(condition, format, ...) cr_assert(condition, format " %s", ##__VA_ARGS__, test_note)
+
 /* Opens a new store of that body in a directory of its own; closing removes it. */
 void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics);
 void caller_close(struct caller *caller);

@@ -1,4 +1,4 @@
-/* Random operations against a plain model. The seed is printed; STORE_TEST_SEED=N runs it again.
+/* Random operations against a plain model. The seed stands in every failure; STORE_TEST_SEED=N runs it again.
  *
  * The model keeps, for each topic, the number from which each message was made, and for each subscription
  * its rule, mark and committed offsets. What a commit returns and what reads show must agree with it. */
@@ -193,44 +193,50 @@ static void check_append(struct model *model, struct planned *planned, size_t at
 {
     const struct store_append *append = &planned->ops[at].append;
     struct model_topic *topic = &model->topics[planned->topic[at]];
-    cr_assert_eq(planned->ops[at].status, PS_OK);
-    cr_assert_eq(append->accepted, append->count);
-    cr_assert_eq(append->first_offset, topic->next);
-    cr_assert_eq(append->topic_created, !topic->live);
+    HOLDS(planned->ops[at].status == PS_OK, "planned->ops[at].status == PS_OK");
+    HOLDS(append->accepted == append->count, "append->accepted == append->count");
+    HOLDS(append->first_offset == topic->next, "append->first_offset == topic->next");
+    HOLDS(append->topic_created == !topic->live, "append->topic_created == !topic->live");
     if (topic->id != 0)
-        cr_assert_eq(append->topic_id, topic->id);
+        HOLDS(append->topic_id == topic->id, "append->topic_id == topic->id");
     topic->id = append->topic_id;
     if (!topic->live)
         topic->created_seq = append->first_seq;
     topic->live = true;
     for (uint32_t i = 0; i < append->count; i++) {
         const struct message *message = &append->messages[i];
-        cr_assert_eq(message->status, PS_OK);
-        cr_assert_eq(message->offset, topic->next);
-        cr_assert_geq(message->published_at, model->last_time);
+        HOLDS(message->status == PS_OK, "message->status == PS_OK");
+        HOLDS(message->offset == topic->next, "message->offset == topic->next");
+        HOLDS(message->published_at >= model->last_time, "message->published_at >= model->last_time");
         model->last_time = message->published_at;
-        cr_assert_lt(topic->next, (uint64_t)MOST_KEPT);
+        HOLDS(topic->next < (uint64_t)MOST_KEPT, "topic->next < (uint64_t)MOST_KEPT");
         topic->messages[topic->next++] = (struct model_message){planned->first_number[at] + i,
                                                                 append->first_seq + i, message->published_at};
     }
 }
 
-/* Appends that follow one another share a stretch of seqs, in any order of topics, without gap or overlap. */
-static size_t check_appends(struct model *model, struct planned *planned, size_t at)
+/* Whether the operation looks at what the appends before it did. */
+static bool sees_appends(const struct store_op *op)
+{
+    return op->kind == STORE_ATTACH || op->kind == STORE_SEEK || op->kind == STORE_DELETE_TOPIC;
+}
+
+/* Appends share a stretch of seqs up to the next operation that sees them: in any order of topics, without gap
+ * or overlap. Takes the whole stretch into the model's count and returns where it ends. */
+static size_t check_stretch(struct model *model, const struct planned *planned, size_t at)
 {
     size_t end = at;
     uint64_t total = 0;
     bool taken[MOST_OPS * MOST_MESSAGES] = {false};
-    for (; end < planned->count && planned->ops[end].kind == STORE_APPEND; end++)
-        total += planned->ops[end].append.count;
+    for (; end < planned->count && !sees_appends(&planned->ops[end]); end++)
+        total += planned->ops[end].kind == STORE_APPEND ? planned->ops[end].append.count : 0;
     for (size_t i = at; i < end; i++) {
         const struct store_append *append = &planned->ops[i].append;
-        check_append(model, planned, i);
-        for (uint64_t seq = append->first_seq; seq < append->first_seq + append->count; seq++) {
-            cr_assert(seq >= model->next_seq && seq < model->next_seq + total, "seq %llu",
-                      (unsigned long long)seq);
-            cr_assert_not(taken[seq - model->next_seq]);
-            taken[seq - model->next_seq] = true;
+        uint64_t count = planned->ops[i].kind == STORE_APPEND ? append->count : 0;
+        for (uint64_t place = append->first_seq - model->next_seq; count > 0; place++, count--) {
+            HOLDS(place < total, "seq %llu", (unsigned long long)(model->next_seq + place));
+            HOLDS(!taken[place], "seq %llu twice", (unsigned long long)(model->next_seq + place));
+            taken[place] = true;
         }
     }
     model->next_seq += total;
@@ -261,28 +267,31 @@ static void check_attach(struct model *model, struct planned *planned, size_t at
     const struct model_topic *topic = topic_named(model, filter_names[planned->subscription[at] % FILTERS]);
     uint64_t head = topic != NULL ? topic->next : 0;
     if (!subscription->exists && attach->existing_only) {
-        cr_assert_eq(status, PS_NO_SUCH_SUBSCRIPTION);
+        HOLDS(status == PS_NO_SUCH_SUBSCRIPTION, "status == PS_NO_SUCH_SUBSCRIPTION");
         return;
     }
     if (!subscription->exists && attach->start.kind == START_OFFSET && attach->start.value > head) {
-        cr_assert_eq(status, PS_OUT_OF_RANGE);
-        cr_assert_eq(attach->head, head);
+        HOLDS(status == PS_OUT_OF_RANGE, "status == PS_OUT_OF_RANGE");
+        HOLDS(attach->head == head, "attach->head == head");
         return;
     }
-    cr_assert_eq(status, PS_OK, "attach: %s", ps_status_name(status));
-    cr_assert_eq(attach->created, !subscription->exists);
+    HOLDS(status == PS_OK, "attach: %s", ps_status_name(status));
+    HOLDS(attach->created == !subscription->exists, "attach->created == !subscription->exists");
     if (!subscription->exists) {
         for (size_t i = 0; i < SUBSCRIPTIONS; i++)
-            cr_assert_neq(model->subscriptions[i].id, attach->subscription_id);
+            HOLDS(model->subscriptions[i].id != attach->subscription_id,
+                  "model->subscriptions[i].id != attach->subscription_id");
         *subscription = (struct model_subscription){.exists = true, .id = attach->subscription_id};
         set_rule(model, subscription, attach->start);
         subscription->generation = attach->generation - 1;
     }
-    cr_assert_eq(attach->subscription_id, subscription->id);
-    cr_assert_eq(attach->generation, ++subscription->generation);
-    cr_assert_eq(attach->mark, subscription->mark);
-    cr_assert_eq(attach->stored.kind, subscription->rule.kind);
-    cr_assert_eq(attach->stored.value, subscription->rule.value);
+    HOLDS(attach->subscription_id == subscription->id, "attach->subscription_id == subscription->id");
+    HOLDS(attach->generation == ++subscription->generation,
+          "attach->generation == ++subscription->generation");
+    HOLDS(attach->mark == subscription->mark, "attach->mark == subscription->mark");
+    HOLDS(attach->stored.kind == subscription->rule.kind, "attach->stored.kind == subscription->rule.kind");
+    HOLDS(attach->stored.value == subscription->rule.value,
+          "attach->stored.value == subscription->rule.value");
 }
 
 static void check_seek(struct model *model, struct planned *planned, size_t at)
@@ -292,29 +301,29 @@ static void check_seek(struct model *model, struct planned *planned, size_t at)
     struct model_subscription *subscription = &model->subscriptions[planned->subscription[at]];
     const struct model_topic *topic = topic_named(model, filter_names[planned->subscription[at] % FILTERS]);
     if (!subscription->exists) {
-        cr_assert_eq(status, PS_NO_SUCH_SUBSCRIPTION);
+        HOLDS(status == PS_NO_SUCH_SUBSCRIPTION, "status == PS_NO_SUCH_SUBSCRIPTION");
         return;
     }
     if (seek->to.kind == START_OFFSET && !topic->live) {
-        cr_assert_eq(status, PS_NO_SUCH_TOPIC);
+        HOLDS(status == PS_NO_SUCH_TOPIC, "status == PS_NO_SUCH_TOPIC");
         return;
     }
     if (seek->to.kind == START_OFFSET && seek->to.value > topic->next) {
-        cr_assert_eq(status, PS_OUT_OF_RANGE);
-        cr_assert_eq(seek->first, topic->first);
-        cr_assert_eq(seek->head, topic->next);
+        HOLDS(status == PS_OUT_OF_RANGE, "status == PS_OUT_OF_RANGE");
+        HOLDS(seek->first == topic->first, "seek->first == topic->first");
+        HOLDS(seek->head == topic->next, "seek->head == topic->next");
         return;
     }
-    cr_assert_eq(status, PS_OK);
+    HOLDS(status == PS_OK, "status == PS_OK");
     set_rule(model, subscription, seek->to);
-    cr_assert_eq(seek->subscription_id, subscription->id);
-    cr_assert_eq(seek->generation, ++subscription->generation);
-    cr_assert_eq(seek->mark, subscription->mark);
+    HOLDS(seek->subscription_id == subscription->id, "seek->subscription_id == subscription->id");
+    HOLDS(seek->generation == ++subscription->generation, "seek->generation == ++subscription->generation");
+    HOLDS(seek->mark == subscription->mark, "seek->mark == subscription->mark");
 }
 
 static void check_offsets(struct model *model, const struct store_op *op)
 {
-    cr_assert_eq(op->status, PS_OK);
+    HOLDS(op->status == PS_OK, "op->status == PS_OK");
     for (size_t i = 0; i < op->offsets.count; i++) {
         const struct store_offset *item = &op->offsets.items[i];
         for (size_t s = 0; s < SUBSCRIPTIONS; s++) {
@@ -336,11 +345,13 @@ static void check_forget(struct model *model, struct planned *planned, size_t at
 {
     struct model_subscription *subscription = &model->subscriptions[planned->subscription[at]];
     if (!subscription->exists) {
-        cr_assert_eq(planned->ops[at].status, PS_NO_SUCH_SUBSCRIPTION);
+        HOLDS(planned->ops[at].status == PS_NO_SUCH_SUBSCRIPTION,
+              "planned->ops[at].status == PS_NO_SUCH_SUBSCRIPTION");
         return;
     }
-    cr_assert_eq(planned->ops[at].status, PS_OK);
-    cr_assert_eq(planned->ops[at].forget.subscription_id, subscription->id);
+    HOLDS(planned->ops[at].status == PS_OK, "planned->ops[at].status == PS_OK");
+    HOLDS(planned->ops[at].forget.subscription_id == subscription->id,
+          "planned->ops[at].forget.subscription_id == subscription->id");
     subscription->exists = false;
 }
 
@@ -348,40 +359,49 @@ static void check_delete(struct model *model, struct planned *planned, size_t at
 {
     struct model_topic *topic = &model->topics[planned->topic[at]];
     if (!topic->live) {
-        cr_assert_eq(planned->ops[at].status, PS_NO_SUCH_TOPIC);
+        HOLDS(planned->ops[at].status == PS_NO_SUCH_TOPIC, "planned->ops[at].status == PS_NO_SUCH_TOPIC");
         return;
     }
-    cr_assert_eq(planned->ops[at].status, PS_OK);
-    cr_assert_eq(planned->ops[at].delete_topic.topic_id, topic->id);
-    cr_assert_eq(planned->ops[at].delete_topic.first_offset, topic->next);
+    HOLDS(planned->ops[at].status == PS_OK, "planned->ops[at].status == PS_OK");
+    HOLDS(planned->ops[at].delete_topic.topic_id == topic->id,
+          "planned->ops[at].delete_topic.topic_id == topic->id");
+    HOLDS(planned->ops[at].delete_topic.first_offset == topic->next,
+          "planned->ops[at].delete_topic.first_offset == topic->next");
     topic->live = false;
     topic->first = topic->next;
 }
 
+static void check_one(struct model *model, struct planned *planned, size_t at)
+{
+    switch (planned->ops[at].kind) {
+    case STORE_APPEND:
+        check_append(model, planned, at);
+        break;
+    case STORE_ATTACH:
+        check_attach(model, planned, at);
+        break;
+    case STORE_OFFSETS:
+        check_offsets(model, &planned->ops[at]);
+        break;
+    case STORE_SEEK:
+        check_seek(model, planned, at);
+        break;
+    case STORE_FORGET:
+        check_forget(model, planned, at);
+        break;
+    case STORE_DELETE_TOPIC:
+        check_delete(model, planned, at);
+        break;
+    }
+}
+
 static void check_commit(struct model *model, struct planned *planned)
 {
-    for (size_t at = 0; at < planned->count;) {
-        switch (planned->ops[at].kind) {
-        case STORE_APPEND:
-            at = check_appends(model, planned, at);
-            continue;
-        case STORE_ATTACH:
-            check_attach(model, planned, at);
-            break;
-        case STORE_OFFSETS:
-            check_offsets(model, &planned->ops[at]);
-            break;
-        case STORE_SEEK:
-            check_seek(model, planned, at);
-            break;
-        case STORE_FORGET:
-            check_forget(model, planned, at);
-            break;
-        case STORE_DELETE_TOPIC:
-            check_delete(model, planned, at);
-            break;
-        }
-        at++;
+    size_t stretch_end = 0;
+    for (size_t at = 0; at < planned->count; at++) {
+        if (at >= stretch_end && !sees_appends(&planned->ops[at]))
+            stretch_end = check_stretch(model, planned, at);
+        check_one(model, planned, at);
     }
 }
 
@@ -398,10 +418,10 @@ static void check_read(struct caller *caller, struct model *model, size_t at)
     read.max_bytes = 1 + below(model, 3000);
     read.hint = 0;
     for (uint64_t next = from > topic->first ? from : topic->first; next < to; next = read.from) {
-        cr_assert_eq(store_read(caller->reader, &read), PS_OK);
-        cr_assert_eq(read.first_kept, topic->first);
-        cr_assert_eq(read.next_offset, next + shown.count);
-        cr_assert_gt(shown.count, (size_t)0);
+        HOLDS(store_read(caller->reader, &read) == PS_OK, "store_read(caller->reader, &read) == PS_OK");
+        HOLDS(read.first_kept == topic->first, "read.first_kept == topic->first");
+        HOLDS(read.next_offset == next + shown.count, "read.next_offset == next + shown.count");
+        HOLDS(shown.count > (size_t)0, "shown.count > (size_t)0");
         for (size_t i = 0; i < shown.count; i++) {
             const struct model_message *expected = &topic->messages[next + i];
             struct made made;
@@ -444,9 +464,9 @@ static void check_resolve(struct caller *caller, struct model *model, size_t at)
         expected = topic->first;
     uint64_t start = caller_resolve(caller, subscription->id, subscription->rule, subscription->mark,
                                     topic_names[at], &committed);
-    cr_assert_eq(committed, subscription->committed[at]);
-    cr_assert_eq(start, expected, "%s starts at %llu, not %llu (rule %d)", topic_names[at],
-                 (unsigned long long)start, (unsigned long long)expected, (int)subscription->rule.kind);
+    HOLDS(committed == subscription->committed[at], "committed == subscription->committed[at]");
+    HOLDS(start == expected, "%s starts at %llu, not %llu (rule %d)", topic_names[at],
+          (unsigned long long)start, (unsigned long long)expected, (int)subscription->rule.kind);
 }
 
 static bool count_one(void *ctx, const struct store_subscription *subscription)
@@ -460,26 +480,27 @@ static void check_list(struct caller *caller, const struct model *model)
 {
     size_t listed = 0, expected = 0;
     struct store_list list = {.limit = 1000, .show = count_one, .ctx = &listed};
-    cr_assert_eq(store_list(caller->reader, &list), PS_OK);
+    HOLDS(store_list(caller->reader, &list) == PS_OK, "store_list(caller->reader, &list) == PS_OK");
     for (size_t i = 0; i < SUBSCRIPTIONS; i++)
         expected += model->subscriptions[i].exists;
-    cr_assert_eq(listed, expected);
+    HOLDS(listed == expected, "listed == expected");
 }
 
 static void check_loaded(struct caller *caller, const struct model *model)
 {
-    cr_assert_eq(caller->state.mark, model->next_seq);
+    HOLDS(caller->state.mark == model->next_seq, "caller->state.mark == model->next_seq");
     for (size_t i = 0; i < TOPICS; i++) {
         const struct known_topic *known = caller_find(caller, topic_names[i]);
         const struct model_topic *topic = &model->topics[i];
-        cr_assert_eq(known != NULL, topic->live, "%s", topic_names[i]);
+        HOLDS((known != NULL) == topic->live, "%s", topic_names[i]);
         if (known == NULL)
             continue;
-        cr_assert_eq(known->id, topic->id);
-        cr_assert_eq(known->first_offset, topic->first);
-        cr_assert_eq(known->next_offset, topic->next);
-        cr_assert_eq(known->created_seq, topic->created_seq);
-        cr_assert_eq(known->last_seq, topic->messages[topic->next - 1].seq);
+        HOLDS(known->id == topic->id, "known->id == topic->id");
+        HOLDS(known->first_offset == topic->first, "known->first_offset == topic->first");
+        HOLDS(known->next_offset == topic->next, "known->next_offset == topic->next");
+        HOLDS(known->created_seq == topic->created_seq, "known->created_seq == topic->created_seq");
+        HOLDS(known->last_seq == topic->messages[topic->next - 1].seq,
+              "known->last_seq == topic->messages[topic->next - 1].seq");
     }
 }
 
@@ -500,7 +521,7 @@ STORE_TEST(random_operations_agree_with_a_model)
     struct planned *planned = calloc(1, sizeof *planned);
     model->random = seed();
     model->next_seq = caller->state.mark;
-    fprintf(stderr, "%s: STORE_TEST_SEED=%llu\n", caller->body->name, (unsigned long long)model->random);
+    snprintf(test_note, sizeof test_note, "STORE_TEST_SEED=%llu", (unsigned long long)model->random);
     for (size_t i = 0; i < TOPICS; i++)
         model->topics[i].messages = calloc(MOST_KEPT, sizeof *model->topics[i].messages);
 
@@ -508,7 +529,7 @@ STORE_TEST(random_operations_agree_with_a_model)
         plan(model, planned);
         caller_commit(caller, planned->ops, planned->count);
         check_commit(model, planned);
-        cr_assert_eq(caller->state.mark, model->next_seq);
+        HOLDS(caller->state.mark == model->next_seq, "caller->state.mark == model->next_seq");
         size_t at = below(model, TOPICS);
         if (model->topics[at].live) {
             check_read(caller, model, at);
@@ -524,7 +545,7 @@ STORE_TEST(random_operations_agree_with_a_model)
         }
     }
 
-    cr_assert_gt(model->messages_read, (uint64_t)OPERATIONS);
+    HOLDS(model->messages_read > (uint64_t)OPERATIONS, "model->messages_read > (uint64_t)OPERATIONS");
     for (size_t i = 0; i < TOPICS; i++)
         free(model->topics[i].messages);
     free(model);
