@@ -233,8 +233,9 @@ struct store_reader {
 };
 
 /* Everything in one atomic commit with one sync. Writer thread.
- * Operations take effect in their order; only appends that follow one another may be regrouped by topic. So
- * a mark taken between two appends of one commit lies between their seqs.
+ * Operations take effect in their order; only appends with nothing between them that sees them (offsets and
+ * forgetting do not) may be regrouped by topic. So a mark taken between two appends of one commit lies between
+ * their seqs.
  * PS_OK: each operation carries its own outcome; a refused one left nothing behind.
  * PS_UNKNOWN: the commit's own write or sync failed; operations not refused carry PS_UNKNOWN; the store
  * takes no further commit and the process must stop. PS_FOREIGN_WRITER, PS_STORAGE_FAILED: nothing was done,
