@@ -1,8 +1,8 @@
 /* What is written by hand because it is written for every message: Message, the head of a Delivery, Publish.
- * Everything else is packed by protobuf-c, in encode_client.c and encode_server.c; decoding is in decode*.c. */
+ * Everything else is packed by protobuf-c, in codec_encode_*.c; decoding is in codec_decode*.c. */
 #include "codec.h"
 
-#include "encode.h"
+#include "codec_encode.h"
 #include "frame.h"
 #include "topic.h"
 #include "wire.h"

@@ -1,4 +1,4 @@
-/* Frames as protobuf bytes <-> the structs of protocol.h. The only file that sees generated code.
+/* Frames as protobuf bytes <-> the structs of protocol.h. Generated code stays inside, in codec_pack.h.
  *
  * Decoding is total and bounded: any bytes give a frame or a named refusal, nothing is allocated outside of
  * the arena, strings that must be UTF-8 are checked, offsets fit 63 bits. Names and message limits are

@@ -121,7 +121,7 @@ static bool has_room(const struct frame_reader *reader, size_t frame)
 enum ps_status frame_reader_space(struct frame_reader *reader, uint8_t **place, size_t *room)
 {
     size_t frame;
-    /* Behind a refusal bytes only need a place to be forgotten in; what was refused stays to be refused again. */
+    /* Behind a refusal bytes only need a place to be forgotten in; the first ones stay, to be refused again. */
     if (look(reader, &frame) != PS_OK && reader->end - reader->begin > FRAME_HEADER_BYTES)
         reader->end = reader->begin + FRAME_HEADER_BYTES;
     /* An unread complete frame may fill the buffer to its end. */

@@ -3,8 +3,8 @@
  * A shape lists the members of a message by field number. Unknown numbers are skipped, the last occurrence
  * of a plain member wins, a second occurrence of a nested message is refused. Spans point into the decoded
  * bytes, arrays into the arena; arrays are counted first and allocated once. */
-#ifndef PSBROKER_DECODE_H
-#define PSBROKER_DECODE_H
+#ifndef PSBROKER_CODEC_DECODE_H
+#define PSBROKER_CODEC_DECODE_H
 
 #include "arena.h"
 #include "protocol.h"

@@ -1,4 +1,4 @@
-#include "pack.h"
+#include "codec_pack.h"
 
 #include <assert.h>
 

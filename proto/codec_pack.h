@@ -1,8 +1,8 @@
 /* From our words to protobuf-c's: spans, texts, start rules, and packing a frame. Inside of the codec only. */
-#ifndef PSBROKER_PACK_H
-#define PSBROKER_PACK_H
+#ifndef PSBROKER_CODEC_PACK_H
+#define PSBROKER_CODEC_PACK_H
 
-#include "encode.h"
+#include "codec_encode.h"
 #include "psbroker.pb-c.h"
 
 /* Memory for the structs of one frame, made at the first request. Zero state is empty. */

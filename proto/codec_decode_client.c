@@ -1,6 +1,6 @@
 #include "codec.h"
 
-#include "decode.h"
+#include "codec_decode.h"
 
 #include <stddef.h>
 

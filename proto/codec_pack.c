@@ -1,4 +1,4 @@
-#include "pack.h"
+#include "codec_pack.h"
 
 void scratch_deinit(struct scratch *scratch)
 {

@@ -1,6 +1,6 @@
 /* What the encoding files of the codec share. Inside of the codec only. */
-#ifndef PSBROKER_ENCODE_H
-#define PSBROKER_ENCODE_H
+#ifndef PSBROKER_CODEC_ENCODE_H
+#define PSBROKER_CODEC_ENCODE_H
 
 #include "codec.h"
 

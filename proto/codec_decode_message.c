@@ -1,5 +1,5 @@
 /* The hot path: Publish and Delivery, written out because tables would cost time for every message. */
-#include "decode.h"
+#include "codec_decode.h"
 
 static const uint8_t nothing[1];
 

@@ -1,5 +1,5 @@
 /* Start rules: asked for by a client, or shown by a broker. */
-#include "decode.h"
+#include "codec_decode.h"
 
 #include <stddef.h>
 

@@ -1,4 +1,4 @@
-#include "decode.h"
+#include "codec_decode.h"
 
 #include "topic.h"
 
