@@ -19,6 +19,17 @@
 /* Requests are read again when half of them are answered. */
 enum { HELLO_TIMEOUT_MS = 5000, RESUME_REQUESTS = SESSION_MAX_REQUESTS / 2 };
 
+/* The broker looks at it in time, now that its state is another. */
+static void watch(struct session *session)
+{
+    struct broker *broker = session->broker;
+    uint64_t due = session_keep_alive(session, session->heard_ns);
+    if (due >= broker->keepalive_ns)
+        return;
+    broker->keepalive_ns = due;
+    broker_arm(broker, due);
+}
+
 struct session *session_new(struct broker *broker, const struct session_config *config)
 {
     struct session *session = calloc(1, sizeof *session);
@@ -40,11 +51,7 @@ struct session *session_new(struct broker *broker, const struct session_config *
     list_init(&session->slices);
     list_init(&session->replies);
     list_append(&broker->sessions, &session->in_sessions);
-    uint64_t due = session_keep_alive(session, session->heard_ns);
-    if (due < broker->keepalive_ns) {
-        broker->keepalive_ns = due;
-        broker_arm(broker, due);
-    }
+    watch(session);
     return session;
 }
 
@@ -251,13 +258,15 @@ void session_wants_pump(struct session *session)
         list_append(&session->broker->pumps, &session->in_pumps);
 }
 
-/* Answers in parts and deliveries take turns. */
+/* Answers in parts and deliveries take turns. Nothing is delivered once the broker drains, so that it ends. */
 void session_pump(struct session *session)
 {
+    bool running = session->broker->phase == BROKER_RUNNING;
     while (session_has_room(session)) {
-        history_next(session);
+        if (running)
+            history_next(session);
         bool answers = !list_empty(&session->producers);
-        bool deliveries = !list_empty(&session->ready);
+        bool deliveries = running && !list_empty(&session->ready);
         if (!answers && !deliveries)
             return;
         session->producers_turn = !session->producers_turn;
@@ -371,6 +380,7 @@ static void receive_hello(struct session *session, const struct client_frame *fr
     if (asked != 0 && asked < session->frame_limit)
         session->frame_limit = asked < 4096 ? 4096 : asked;
     session_move(session, SESSION_OPEN);
+    watch(session);
     welcome(session, frame->request_id);
 }
 

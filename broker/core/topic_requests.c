@@ -64,8 +64,9 @@ static void skip_deleted(struct list *cursors, uint64_t first)
         if (cursor->state == CURSOR_RESOLVING || cursor->attachment->state != ATTACHMENT_LIVE)
             continue; /* it is told when it is served */
         cursor_skip_gap(cursor, first);
-        if (cursor->state == CURSOR_READY)
-            attachment_schedule(cursor->attachment);
+        if (cursor->state != CURSOR_READING)
+            cursor_settle(cursor);
+        attachment_schedule(cursor->attachment);
     }
 }
 
