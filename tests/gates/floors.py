@@ -34,12 +34,12 @@ SEES = {
 }
 # Foreign headers and the only places that may know them.
 FOREIGN = {
-    r"psbroker\.pb-c\.h|protobuf-c/": ("proto/codec",),
+    r"psbroker\.pb-c\.h|protobuf-c/": ("proto/codec", "proto/encode", "proto/pack"),
     r"sqlite3\.h": ("storage/",),
     r"uv\.h": ("broker/io/", "broker/server", "broker/main.c", "cli/"),
     r"histedit\.h|editline/": ("cli/",),
     r"jansson\.h": ("storage/",),
-    r"xxhash\.h": ("storage/",),
+    r"xxhash\.h": ("storage/", "broker/core/map"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

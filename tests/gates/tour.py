@@ -64,6 +64,7 @@ def wrapper(path, text):
 
 def main(readme, psbroker, psctl):
     text = pathlib.Path(readme).read_text()
+    psbroker, psctl = pathlib.Path(psbroker).resolve(), pathlib.Path(psctl).resolve()
     with tempfile.TemporaryDirectory() as place:
         place = pathlib.Path(place)
         (place / "bin").mkdir()
