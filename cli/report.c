@@ -114,7 +114,7 @@ int report_error(bool as_json, const char *subject, const struct psc_error *erro
         escape_add(&line, error->limit_name);
         text_format(&line, " is %" PRIu64, error->limit_value);
     }
-    text_format(&line, " (%d)", (int)code);
+    text_format(&line, " (%s, %d)", ps_status_name(error->status), (int)code);
     write_line(&line);
     text_deinit(&line);
     if (as_json)
