@@ -6,7 +6,12 @@
  * it returns; bytes given to a callback are borrowed until the callback returns.
  *
  * Three outcomes, never mixed up: PS_OK, a refusal (its status and text), PS_UNKNOWN (the connection was lost
- * before the answer came). Publications are never sent twice by the library. */
+ * before the answer came). Publications are never sent twice by the library. A request that was not sent when
+ * the connection was lost, or that only asks (a list, info, ping, detach), gets PS_CONNECTION_LOST.
+ *
+ * Every function that asks for something may also return PS_CONNECTION_LOST once the library has given up,
+ * PS_CANCELLED after psc_close(), and PS_LIMIT_EXCEEDED for more than 65,536 requests under way. Whatever is not
+ * PS_OK: nothing was queued and the callback does not come. */
 #ifndef PSCLIENT_H
 #define PSCLIENT_H
 
@@ -76,8 +81,11 @@ struct psc_options {
     /* Connected and welcomed; also after each reconnect, when subscriptions are being attached again. */
     void (*connected)(struct psc_client *client, const struct psc_server *server, void *data);
     /* The connection is gone. `retry_in_ms` is negative when the library does not try again: then the client
-     * only waits for psc_close(). Called for a failed first connect too (PS_CONNECT_FAILED). A Goodbye of a
-     * draining broker arrives as PS_DRAINING. Requests under way have been answered before. */
+     * only waits for psc_close(). Called for a failed first connect too (PS_CONNECT_FAILED), and for every
+     * attempt to reconnect that failed; what was queued meanwhile waits on. A Goodbye of a draining broker
+     * arrives as PS_DRAINING, bytes that cannot be read as PS_MALFORMED or PS_FRAME_TOO_LARGE, an answer that
+     * contradicts what was asked as PS_PROTOCOL_VIOLATION. Requests under way have been answered before, and
+     * without another attempt all subscriptions were ended (PS_CONNECTION_LOST). */
     void (*disconnected)(struct psc_client *client, const struct psc_error *error, int64_t retry_in_ms,
                          void *data);
     /* There is room in the publish window again after psc_publish() returned PS_LIMIT_EXCEEDED. */
@@ -93,7 +101,9 @@ void psc_start(struct psc_client *client);
 
 /* Sends what is queued if connected, closes the socket, answers requests under way (PS_UNKNOWN for
  * publications that were sent, PS_CANCELLED for what was not), calls `closed` and frees the client and its
- * subscriptions. `closed` may be NULL. Once per client. */
+ * subscriptions: those that were never answered get `ended` (PS_CANCELLED), the others go silently, and no
+ * message comes any more. A broker that does not read holds it up for at most 2 s. `closed` may be NULL. Once
+ * per client, from anywhere. */
 void psc_close(struct psc_client *client, void (*closed)(void *data), void *data);
 
 /* The answer of requests that have nothing else to say; error is NULL on success. */
