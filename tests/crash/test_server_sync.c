@@ -5,9 +5,9 @@
 
 #include "psclient.h"
 #include "server.h"
+#include "tmpdir.h"
 
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +49,7 @@ static void open_rig(struct rig *rig)
 {
     char error[512] = "";
     *rig = (struct rig){0};
-    snprintf(rig->directory, sizeof rig->directory, "/tmp/psbroker-sync-XXXXXX");
-    cr_assert_not_null(mkdtemp(rig->directory));
+    cr_assert(tmpdir_make(rig->directory));
     cr_assert_eq(uv_loop_init(&rig->loop), 0);
     sync_vfs_install();
     struct server_config config = {
@@ -76,13 +75,7 @@ static void close_rig(struct rig *rig)
     uv_run(&rig->loop, UV_RUN_DEFAULT);
     cr_assert_null(rig->server);
     cr_assert_eq(uv_loop_close(&rig->loop), 0);
-    DIR *dir = opendir(rig->directory);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (entry->d_name[0] != '.')
-            unlinkat(dirfd(dir), entry->d_name, 0);
-    }
-    closedir(dir);
-    rmdir(rig->directory);
+    tmpdir_remove(rig->directory);
 }
 
 static struct psc_bytes bytes_of(const char *text)

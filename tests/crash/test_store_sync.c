@@ -3,6 +3,7 @@
 
 #include "leaks.h"
 #include "store_sqlite.h"
+#include "tmpdir.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -26,8 +27,7 @@ static void open_store(struct opened *opened)
     struct store_opened facts;
     char error[256] = "";
     *opened = (struct opened){0};
-    snprintf(opened->directory, sizeof opened->directory, "/tmp/psbroker-sync-XXXXXX");
-    cr_assert_not_null(mkdtemp(opened->directory));
+    cr_assert(tmpdir_make(opened->directory));
     struct store_sqlite_config config = {.directory = opened->directory};
     sync_vfs_install();
     enum ps_status status = store_sqlite_open(&config, &opened->store, &facts, error, sizeof error);
@@ -36,14 +36,8 @@ static void open_store(struct opened *opened)
 
 static void close_store(struct opened *opened)
 {
-    static const char *const files[] = {"psbroker.db", "psbroker.db-wal", "psbroker.db-shm"};
     store_close(opened->store);
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s/%s", opened->directory, files[i]);
-        unlink(path);
-    }
-    rmdir(opened->directory);
+    tmpdir_remove(opened->directory);
     ASSERT_NO_LEAKS();
 }
 

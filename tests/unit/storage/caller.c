@@ -1,13 +1,12 @@
 #include "caller.h"
 
 #include "leaks.h"
+#include "tmpdir.h"
 #include "topic.h"
 
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 char test_note[64];
 
@@ -148,31 +147,16 @@ static void close_store(struct caller *caller)
 void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics)
 {
     *caller = (struct caller){.body = body, .max_topics = max_topics};
-    snprintf(caller->directory, sizeof caller->directory, "/tmp/psbroker-store-XXXXXX");
-    HOLDS(mkdtemp(caller->directory) != NULL, "mkdtemp(caller->directory) != NULL");
+    HOLDS(tmpdir_make(caller->directory), "no directory");
     caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
     open_store(caller);
-}
-
-static void remove_directory(const char *directory)
-{
-    DIR *dir = opendir(directory);
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;) {
-        char path[512];
-        snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
-        if (entry->d_name[0] != '.')
-            unlink(path);
-    }
-    if (dir != NULL)
-        closedir(dir);
-    rmdir(directory);
 }
 
 void caller_close(struct caller *caller)
 {
     close_store(caller);
     free(caller->topics);
-    remove_directory(caller->directory);
+    tmpdir_remove(caller->directory);
 }
 
 void caller_reopen(struct caller *caller)

@@ -5,6 +5,7 @@
  * STORE_TEST_SEED=N runs it again. */
 #include "leaks.h"
 #include "store_sqlite.h"
+#include "tmpdir.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -29,8 +30,7 @@ struct place {
 
 static void make_place(struct place *place)
 {
-    snprintf(place->directory, sizeof place->directory, "/tmp/psbroker-damage-XXXXXX");
-    cr_assert_not_null(mkdtemp(place->directory));
+    cr_assert(tmpdir_make(place->directory));
     snprintf(place->file, sizeof place->file, "%s/psbroker.db", place->directory);
 }
 
@@ -269,7 +269,6 @@ Test(sqlite_damage, a_flipped_bit_never_shows_wrong_bytes)
     HOLDS(tally.refused > 0);
     free(bytes);
     free(text);
-    remove_files(&place);
-    rmdir(place.directory);
+    tmpdir_remove(place.directory);
     ASSERT_NO_LEAKS();
 }

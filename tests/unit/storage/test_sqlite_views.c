@@ -2,6 +2,7 @@
  * while an epoch's index is written in slices, and after a kill at each of those places. */
 #include "leaks.h"
 #include "store_sqlite.h"
+#include "tmpdir.h"
 #include "view_plan.h"
 
 #include <criterion/criterion.h>
@@ -29,20 +30,8 @@ struct place {
 
 static void make_place(struct place *place)
 {
-    snprintf(place->directory, sizeof place->directory, "/tmp/psbroker-views-XXXXXX");
-    cr_assert_not_null(mkdtemp(place->directory));
+    cr_assert(tmpdir_make(place->directory));
     snprintf(place->file, sizeof place->file, "%s/psbroker.db", place->directory);
-}
-
-static void remove_place(const struct place *place)
-{
-    static const char *const endings[] = {"", "-wal", "-shm"};
-    for (size_t i = 0; i < 3; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "%s%s", place->file, endings[i]);
-        unlink(path);
-    }
-    rmdir(place->directory);
 }
 
 static struct store *open_store(const struct place *place, struct store_state *state)
@@ -214,7 +203,7 @@ Test(sqlite_views, views_equal_the_model_at_every_slice_of_an_index_flush)
     db = connect_outside(&place);
     check_views(db, commits);
     sqlite3_close(db);
-    remove_place(&place);
+    tmpdir_remove(place.directory);
     ASSERT_NO_LEAKS();
 }
 
@@ -307,6 +296,6 @@ Test(sqlite_views, views_equal_the_model_after_a_kill_at_every_slice_of_an_index
     check_views(db, commits + 1);
     cr_assert_not(half_flushed(db));
     sqlite3_close(db);
-    remove_place(&place);
+    tmpdir_remove(place.directory);
     ASSERT_NO_LEAKS();
 }
