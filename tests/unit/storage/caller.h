@@ -91,6 +91,10 @@ void assert_same_message(const struct message *actual, const struct message *exp
     Test(sqlite, case_name)                                                                                  \
     {                                                                                                        \
         caller_run(&sqlite_body, case_name##_case);                                                          \
+    }                                                                                                        \
+    Test(sqlite_small, case_name)                                                                            \
+    {                                                                                                        \
+        caller_run(&sqlite_small_body, case_name##_case);                                                    \
     }
 #else
 #define STORE_TEST_SQLITE(case_name)

@@ -16,7 +16,10 @@ int main(int argc, char **argv)
     struct store *store;
     struct store_opened opened;
     char error[256] = "";
-    struct store_sqlite_config config = {.directory = argc == 4 ? argv[1] : "."};
+    struct store_sqlite_config config = {.directory = argc == 4 ? argv[1] : ".",
+                                         .epoch_rows = PLAN_EPOCH_ROWS,
+                                         .slice_runs = PLAN_SLICE_RUNS,
+                                         .idle_slice_runs = PLAN_IDLE_SLICE_RUNS};
     if (argc != 4)
         return 2;
     if (store_sqlite_open(&config, &store, &opened, error, sizeof error) != PS_OK) {

@@ -124,6 +124,10 @@ STORE_TEST(a_subscription_outlives_its_topic)
     {                                                                                                        \
         caller_run(&sqlite_body, case_name##_case);                                                          \
     }                                                                                                        \
+    Test(sqlite_small, case_name)                                                                            \
+    {                                                                                                        \
+        caller_run(&sqlite_small_body, case_name##_case);                                                    \
+    }                                                                                                        \
     static void case_name##_case(struct caller *caller)
 
 PERSISTENT_TEST(everything_is_there_after_opening_again)

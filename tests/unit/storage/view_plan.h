@@ -10,10 +10,14 @@ enum {
     PLAN_TOPICS = 40,
     PLAN_EACH = 2,
     PLAN_CUT_TOPIC = 3, /* deleted in the commit PLAN_CUT_AT and published to as before */
-    PLAN_CUT_AT = 500,
+    PLAN_CUT_AT = 30,
     PLAN_GONE_TOPIC = 5, /* deleted in the commit PLAN_GONE_AT, nothing after that */
-    PLAN_GONE_AT = 700,
-    PLAN_TEXT_BYTES = 24
+    PLAN_GONE_AT = 50,
+    PLAN_TEXT_BYTES = 24,
+    /* Of the store: an epoch's index is written in about a dozen slices. */
+    PLAN_EPOCH_ROWS = 6000,
+    PLAN_SLICE_RUNS = 100,
+    PLAN_IDLE_SLICE_RUNS = 250
 };
 
 void plan_topic_name(char text[PLAN_TEXT_BYTES], unsigned topic);
