@@ -72,6 +72,9 @@ static void skip_deleted(struct list *cursors, uint64_t first)
 
 static void topic_deleted(struct broker *broker, struct topic *topic, uint64_t first)
 {
+    /* Messages of the same commit may still wait to be encoded. */
+    while (!list_empty(&topic->fresh))
+        list_remove(topic->fresh.next);
     tail_clear(&broker->tail, topic);
     topic->first = topic->head = first;
     runs_trim(&topic->runs, topic->last_seq);
