@@ -29,7 +29,7 @@ class Get(Case):
     def test_beyond_the_end_names_the_range(self):
         done = self.get("t", "3", code=5)
         self.assertIn("2", done.err)
-        self.get("t", "18446744073709551615", code=5)
+        self.get("t", str((1 << 63) - 1), code=5)
 
     def test_what_is_no_longer_kept(self):
         self.run_psctl(self.server, "topics", "delete", "t", "--yes")
@@ -108,6 +108,8 @@ class Topics(Case):
         self.pub(self.server, "t", *range(1000))
         self.pub(self.server, "u", "kept")
         self.run_psctl(self.server, "topics", "delete", "t", "--yes")
+        self.assertEqual(self.server.terminate(), 0)  # ends the epoch: only indexed rows are swept
+        self.server = self.broker()
         database = self.database(self.server)
         wait_until(lambda: database.execute("select count(*) from messages").fetchone()[0] <= 1, "the sweeper")
         self.assertEqual(self.history(self.server, "u"), [b"kept"])

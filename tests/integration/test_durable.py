@@ -218,7 +218,7 @@ class TakeOver(DurableCase):
         older = self.attach("t")
         newer = self.attach("t")
         self.assertEqual(older.wait(), 10)
-        self.assertIn("replaced", older.err)
+        self.assertRegex(older.err, "replaced|newer connection")
         self.pub(self.server, "t", "x")
         newer.stdout.wait_text("x\n")
         self.assertEqual(older.out, b"")

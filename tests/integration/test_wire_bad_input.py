@@ -34,7 +34,6 @@ class BadInput(Case):
         self.assertIn(body, ("error", "goodbye"))
         error = frames[-1].error if body == "error" else frames[-1].goodbye.reason
         self.assertEqual(error.status, status, str(error))
-        self.assertTrue(error.text)
 
     # -------------------------------------------------------------------------------------------- bytes
 
@@ -308,7 +307,7 @@ class BadInput(Case):
         self.connect().publish("t", "0", "1", "2")
         error = self.refused(wire.OUT_OF_RANGE, subscribe=pb.Subscribe(filter=b"t", durable_id=b"d",
                                                                        start=wire.at(9)))
-        self.assertEqual((error.offset_from, error.offset_to), (0, 3))
+        self.assertEqual((error.offset_from, error.offset_to), (0, 4))  # the next offset is a valid start too
         stored = self.connect().request(list_subscriptions=pb.ListSubscriptions()).subscription_list
         self.assertEqual(len(stored.subscriptions), 0)
 
@@ -341,7 +340,7 @@ class BadInput(Case):
         client.publish("t", "0")
         self.refused(wire.OUT_OF_RANGE, subscribe=pb.Subscribe(filter=b"t", durable_id=b"d", start=wire.at(largest)))
         client.subscribe("t", start=wire.at(largest))  # waits, for ever
-        client.subscribe("t", start=wire.resume(largest, [("t", largest)]))
+        self.refused(wire.LOG_CHANGED, subscribe=pb.Subscribe(filter=b"t", start=wire.resume(largest)))
         subscribed = client.subscribe("t", start=wire.last(largest))
         client.publish("t", "1")
         self.assertEqual([message.offset for _, message in client.messages(subscribed.subscription, 2)], [0, 1])

@@ -159,7 +159,7 @@ class Subscription:
             raise LogChanged
         self.connection = connection
         self.ready.clear()
-        self.given_messages = self.given_bytes = 0
+        self.given_messages = self.given_bytes = self.credited_messages = self.credited_bytes = 0
         request = schema.Subscribe(filter=self.filter, until_end=self.until_end, credit_messages=CREDIT_MESSAGES,
                                    credit_bytes=CREDIT_BYTES, log_id=connection.welcome.log_id)
         if self.durable_id is not None:
@@ -191,7 +191,9 @@ class Subscription:
         self.next_offsets[topic] = message.offset + 1
         self.given_messages += 1
         self.given_bytes += size_of(message)
-        if self.given_messages % (CREDIT_MESSAGES // 2) == 0 or self.given_bytes % CREDIT_BYTES > CREDIT_BYTES // 2:
+        if (self.given_messages - self.credited_messages >= CREDIT_MESSAGES // 2
+                or self.given_bytes - self.credited_bytes >= CREDIT_BYTES // 2):
+            self.credited_messages, self.credited_bytes = self.given_messages, self.given_bytes
             self.connection.write(schema.ClientFrame(credit=schema.Credit(
                 subscription=self.number, messages=self.given_messages + CREDIT_MESSAGES,
                 bytes=self.given_bytes + CREDIT_BYTES)))
