@@ -18,6 +18,8 @@ CREATE TABLE topics (
     next_offset INTEGER NOT NULL,  -- as of the last epoch
     last_seq INTEGER NOT NULL,     -- as of the last epoch
     swept_offset INTEGER NOT NULL, -- rows below it are gone from the file too
+    quiet_from INTEGER,            -- between these epochs it has runs that are not `busy`
+    quiet_to INTEGER,
     deleted_at INTEGER             -- microseconds UTC
 ) STRICT;
 
@@ -45,22 +47,24 @@ CREATE TABLE topic_runs (
     first_offset INTEGER NOT NULL,
     first_seq INTEGER NOT NULL,
     count INTEGER NOT NULL,        -- 1 to 1024
+    busy INTEGER NOT NULL,         -- 1: its topic is one of the 64 with the most rows in the epoch
     PRIMARY KEY (epoch, topic_id, first_offset)
 ) STRICT, WITHOUT ROWID;
 
--- Runs of full length are found by topic at once, whatever the number of epochs: one entry for 1024 messages.
-CREATE INDEX full_runs ON topic_runs (topic_id, first_offset, first_seq) WHERE count = 1024;
+-- The busiest topics of each epoch are found by topic at once, whatever the number of epochs. At most 64 pages
+-- an epoch are written for it, as all runs of a topic in an epoch stand together.
+CREATE INDEX busy_runs ON topic_runs (topic_id, first_offset, first_seq, count, busy) WHERE busy = 1;
 
 CREATE TABLE epochs (
     epoch INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
     last_seq INTEGER NOT NULL,
-    short_runs INTEGER NOT NULL,   -- runs in it that are not in full_runs
+    quiet_runs INTEGER NOT NULL,   -- runs in it that are not busy
     closed_at INTEGER NOT NULL     -- microseconds UTC
 ) STRICT;
 
 CREATE INDEX epochs_by_last_seq ON epochs (last_seq);
-CREATE INDEX epochs_with_short_runs ON epochs (epoch) WHERE short_runs > 0;
+CREATE INDEX epochs_with_quiet_runs ON epochs (epoch, quiet_runs) WHERE quiet_runs > 0;
 
 CREATE TABLE subscriptions (
     subscription_id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -83,7 +87,7 @@ CREATE TABLE committed_offsets (
 -- To forget a subscription without reading everybody's offsets.
 CREATE INDEX committed_offsets_by_subscription ON committed_offsets (subscription_id);
 
--- Three parts without overlap: full runs, shorter runs, and the rows behind the last epoch. `run` is the first
+-- Three parts without overlap: busy runs, the other runs, and the rows behind the last epoch. `run` is the first
 -- offset of the row's run (of the row itself in the third part), so a range of offsets X to Y is asked for as
 --     offset BETWEEN X AND Y AND run BETWEEN X - 1023 AND Y
 -- The + keeps SQLite from building an index over all messages on the fly.
@@ -93,13 +97,13 @@ SELECT t.name, m.offset,
            || printf('.%06dZ', m.published_at % 1000000),
        m.publisher, m.key, m.headers, m.payload, r.first_offset
 FROM topics t
-CROSS JOIN topic_runs r INDEXED BY full_runs
+CROSS JOIN topic_runs r INDEXED BY busy_runs
 CROSS JOIN messages m
 WHERE t.deleted_at IS NULL
-  AND r.count = 1024
+  AND r.busy = 1
   AND r.topic_id = t.topic_id
   AND r.epoch <= (SELECT max(epoch) FROM epochs)
-  AND m.seq BETWEEN r.first_seq AND r.first_seq + 1023
+  AND m.seq BETWEEN r.first_seq AND r.first_seq + r.count - 1
   AND +m.topic_id = t.topic_id
   AND m.offset >= t.first_offset
 UNION ALL
@@ -108,14 +112,15 @@ SELECT t.name, m.offset,
            || printf('.%06dZ', m.published_at % 1000000),
        m.publisher, m.key, m.headers, m.payload, r.first_offset
 FROM topics t
-CROSS JOIN epochs e INDEXED BY epochs_with_short_runs
+CROSS JOIN epochs e INDEXED BY epochs_with_quiet_runs
 CROSS JOIN topic_runs r
 CROSS JOIN messages m
 WHERE t.deleted_at IS NULL
-  AND e.short_runs > 0
+  AND e.quiet_runs > 0
+  AND e.epoch BETWEEN t.quiet_from AND t.quiet_to
   AND r.epoch = e.epoch
   AND r.topic_id = t.topic_id
-  AND r.count < 1024
+  AND r.busy = 0
   AND m.seq BETWEEN r.first_seq AND r.first_seq + r.count - 1
   AND +m.topic_id = t.topic_id
   AND m.offset >= t.first_offset

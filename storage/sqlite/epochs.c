@@ -131,7 +131,7 @@ static uint64_t add_piece(struct epoch *epoch, uint64_t topic_id, const struct s
         last->first_offset + last->count != run->first_offset ||
         last->first_seq + last->count != run->first_seq) {
         last = &epoch->runs[epoch->count++];
-        *last = (struct run_row){topic_id, run->first_offset, run->first_seq, 0};
+        *last = (struct run_row){topic_id, run->first_offset, run->first_seq, 0, false};
     }
     taken = RUN_MAX - last->count;
     if (taken > run->count)
@@ -179,16 +179,63 @@ static int by_topic_and_offset(const void *left, const void *right)
     return a->first_offset < b->first_offset ? -1 : a->first_offset > b->first_offset;
 }
 
+/* The runs of one topic in a sorted epoch. */
+struct share {
+    size_t from, to;
+    uint64_t rows;
+};
+
+static int by_rows(const void *left, const void *right)
+{
+    const struct share *a = left;
+    const struct share *b = right;
+
+    return a->rows > b->rows ? -1 : a->rows < b->rows;
+}
+
+static size_t split_by_topic(const struct epoch *epoch, struct share *shares)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < epoch->count; i++) {
+        if (i == 0 || epoch->runs[i].topic_id != epoch->runs[i - 1].topic_id)
+            shares[count++] = (struct share){.from = i};
+        shares[count - 1].to = i + 1;
+        shares[count - 1].rows += epoch->runs[i].count;
+    }
+    return count;
+}
+
+/* Without memory no topic is busy: its runs are found all the same, epoch by epoch. */
+static void mark_busy(struct epoch *epoch)
+{
+    struct share *shares = malloc(epoch->count * sizeof(*shares));
+    size_t count;
+
+    epoch->quiet_runs = epoch->count;
+    if (shares == NULL)
+        return;
+    count = split_by_topic(epoch, shares);
+    if (count > BUSY_TOPICS)
+        qsort(shares, count, sizeof(*shares), by_rows);
+    for (size_t s = 0; s < count && s < BUSY_TOPICS; s++) {
+        epoch->quiet_runs -= shares[s].to - shares[s].from;
+        for (size_t i = shares[s].from; i < shares[s].to; i++)
+            epoch->runs[i].busy = true;
+    }
+    free(shares);
+}
+
 static void sort(struct epoch *epoch)
 {
     qsort(epoch->runs, epoch->count, sizeof(epoch->runs[0]), by_topic_and_offset);
-    for (size_t i = 0; i < epoch->count; i++)
-        epoch->short_runs += epoch->runs[i].count < RUN_MAX;
+    mark_busy(epoch);
     epoch->sorted = true;
 }
 
 /* Brings `topics` up to date for each topic whose last run lies in the slice. */
-static enum ps_status update_topics(const struct epoch *epoch, size_t from, size_t to, struct database *db)
+static enum ps_status update_topics(const struct epoch *epoch, uint64_t number, size_t from, size_t to,
+                                    struct database *db)
 {
     enum ps_status status = PS_OK;
 
@@ -203,6 +250,10 @@ static enum ps_status update_topics(const struct epoch *epoch, size_t from, size
             bind_u64(update, 1, run->topic_id);
             bind_u64(update, 2, run->first_offset + run->count);
             bind_u64(update, 3, run->first_seq + run->count - 1);
+            if (run->busy)
+                sqlite3_bind_null(update, 4);
+            else
+                bind_u64(update, 4, number);
         }
         status = database_run(db, update);
     }
@@ -218,7 +269,7 @@ static enum ps_status list_epoch(const struct epochs *epochs, const struct epoch
         bind_u64(insert, 1, epochs->next_number);
         bind_u64(insert, 2, epoch->first_seq);
         bind_u64(insert, 3, epoch->last_seq);
-        bind_u64(insert, 4, epoch->short_runs);
+        bind_u64(insert, 4, epoch->quiet_runs);
         sqlite3_bind_int64(insert, 5, now);
     }
     return database_run(db, insert);
@@ -242,7 +293,7 @@ enum ps_status epochs_flush(struct epochs *epochs, struct database *db, struct r
     source->epoch = epochs->next_number;
     status = database_run(db, database_statement(db, STATEMENT_INSERT_RUNS));
     if (status == PS_OK)
-        status = update_topics(epoch, from, to, db);
+        status = update_topics(epoch, epochs->next_number, from, to, db);
     if (status == PS_OK && to == epoch->count)
         status = list_epoch(epochs, epoch, db, now);
     if (status == PS_OK) {

@@ -6,14 +6,17 @@
 #include "database.h"
 #include "rows.h"
 
-enum { RUN_MAX = 1024 };
+enum {
+    RUN_MAX = 1024,
+    BUSY_TOPICS = 64 /* of an epoch, whose runs are found by topic */
+};
 
 /* A closed interval of seq whose runs are in memory. */
 struct epoch {
     struct epoch *next;
     uint64_t first_seq, last_seq; /* of its rows; rows == 0: none yet */
     uint64_t rows, bytes;
-    uint64_t short_runs; /* known once sorted */
+    uint64_t quiet_runs; /* known once sorted */
     bool closed, sorted;
     size_t count, capacity;
     struct run_row runs[]; /* in commit order; by (topic, offset) once sorted */

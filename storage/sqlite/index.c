@@ -1,6 +1,6 @@
 /* Within a topic, offsets grow with epochs, so a search is a bisection; an epoch without the topic says
- * nothing, and its neighbours are asked. Runs of full length stand in an index by topic and narrow the search
- * first: a busy topic has one within a few epochs of every offset. */
+ * nothing, and its neighbours are asked. Runs of topics that were busy in their epoch stand in an index by topic
+ * and answer or narrow the search first. */
 #include "store.h"
 
 #include "index.h"
@@ -89,31 +89,41 @@ static enum ps_status bound_by_life(struct search *search, uint64_t created_seq)
     return one_number(search->db, database_statement(search->db, STATEMENT_LAST_EPOCH), &search->high);
 }
 
-static enum ps_status bound_by_full_runs(struct search *search)
+/* Busy runs are found by topic: either the place itself, or epochs on both sides of it. */
+static enum ps_status bound_by_busy_runs(struct search *search, bool *found)
 {
-    sqlite3_stmt *select = database_statement(search->db, STATEMENT_FULL_RUN_AT_OR_BELOW);
-    uint64_t listed = search->high;
-    uint64_t epoch = 0;
+    sqlite3_stmt *select = database_statement(search->db, STATEMENT_BUSY_RUN_AT_OR_BELOW);
+    uint64_t above = search->high;
     enum ps_status status;
+    bool row;
 
-    if (select != NULL) {
-        bind_u64(select, 1, search->topic_id);
-        bind_u64(select, 2, search->offset);
+    if (select == NULL)
+        return database_error(search->db);
+    bind_u64(select, 1, search->topic_id);
+    bind_u64(select, 2, search->offset);
+    status = step_one(select, &row);
+    if (row) {
+        uint64_t epoch = column_u64(select, 0);
+        uint64_t past = search->offset - column_u64(select, 1);
+
+        *found = epoch <= search->high && past < column_u64(select, 3);
+        if (*found)
+            *search->place = (struct index_place){epoch, search->offset - past, column_u64(select, 2) + past};
+        if (epoch > search->low)
+            search->low = epoch;
     }
-    status = one_number(search->db, select, &epoch);
-    if (status != PS_OK)
+    sqlite3_reset(select);
+    if (status != PS_OK || *found)
         return status;
-    if (epoch > search->low)
-        search->low = epoch;
-    epoch = listed;
-    select = database_statement(search->db, STATEMENT_FULL_RUN_ABOVE);
+
+    select = database_statement(search->db, STATEMENT_BUSY_RUN_ABOVE);
     if (select != NULL) {
         bind_u64(select, 1, search->topic_id);
         bind_u64(select, 2, search->offset);
     }
-    status = one_number(search->db, select, &epoch);
-    if (epoch < search->high)
-        search->high = epoch;
+    status = one_number(search->db, select, &above);
+    if (above < search->high)
+        search->high = above;
     return status;
 }
 
@@ -156,7 +166,7 @@ enum ps_status index_find(struct database *db, uint64_t topic_id, uint64_t offse
         if (status != PS_OK || side == HERE)
             return status;
     }
-    status = bound_by_full_runs(&search);
+    status = bound_by_busy_runs(&search, &found);
     while (status == PS_OK && !found && search.low <= search.high)
         status = halve(&search, &found);
     return status;

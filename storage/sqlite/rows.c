@@ -46,7 +46,7 @@ static int runs_connect(sqlite3 *db, void *source, int argc, const char *const *
                         char **error)
 {
     (void)argc, (void)argv, (void)error;
-    return table_connect(db, source, "CREATE TABLE x (epoch, topic_id, first_offset, first_seq, count)",
+    return table_connect(db, source, "CREATE TABLE x (epoch, topic_id, first_offset, first_seq, count, busy)",
                          table);
 }
 
@@ -173,8 +173,8 @@ static int messages_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context
 static int runs_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int column)
 {
     const struct run_row *run = &source_of(cursor)->runs[((struct cursor *)cursor)->at];
-    const uint64_t values[] = {source_of(cursor)->epoch, run->topic_id, run->first_offset, run->first_seq,
-                               run->count};
+    const uint64_t values[] = {source_of(cursor)->epoch, run->topic_id, run->first_offset,
+                               run->first_seq,           run->count,    run->busy};
 
     sqlite3_result_int64(context, (sqlite3_int64)values[column]);
     return SQLITE_OK;

@@ -22,6 +22,7 @@ struct message_row {
 struct run_row {
     uint64_t topic_id, first_offset, first_seq;
     uint32_t count;
+    bool busy; /* its topic is one of the busiest in the epoch */
 };
 
 /* What the virtual tables show now; borrowed during each INSERT. */

@@ -26,8 +26,9 @@
                  " deleted_at = NULL")                                                                       \
     X(DELETE_TOPIC, "UPDATE topics SET first_offset = ?2, next_offset = ?2, last_seq = ?3, deleted_at = ?4"  \
                     " WHERE topic_id = ?1")                                                                  \
-    X(INDEX_TOPIC, "UPDATE topics SET next_offset = max(next_offset, ?2), last_seq = max(last_seq, ?3)"      \
-                   " WHERE topic_id = ?1")                                                                   \
+    X(INDEX_TOPIC, "UPDATE topics SET next_offset = max(next_offset, ?2), last_seq = max(last_seq, ?3),"     \
+                   " quiet_from = iif(?4 IS NULL, quiet_from, coalesce(quiet_from, ?4)),"                    \
+                   " quiet_to = coalesce(?4, quiet_to) WHERE topic_id = ?1")                                 \
     X(SWEPT_TOPIC, "UPDATE topics SET swept_offset = ?2 WHERE topic_id = ?1 AND swept_offset < ?2")          \
     X(LIST_TOPICS, "SELECT topic_id, name, created_seq, first_offset, next_offset, last_seq, swept_offset,"  \
                    " deleted_at IS NOT NULL FROM topics ORDER BY topic_id")                                  \
@@ -40,9 +41,9 @@
     X(LAST_ROW, "SELECT seq, published_at FROM messages ORDER BY seq DESC LIMIT 1")                          \
     X(DELETE_ROWS, "DELETE FROM messages WHERE seq BETWEEN ?1 AND ?2")                                       \
     /* the index */                                                                                          \
-    X(INSERT_RUNS, "INSERT INTO topic_runs (epoch, topic_id, first_offset, first_seq, count)"                \
-                   " SELECT * FROM run_batch")                                                               \
-    X(INSERT_EPOCH, "INSERT INTO epochs (epoch, first_seq, last_seq, short_runs, closed_at)"                 \
+    X(INSERT_RUNS, "INSERT INTO topic_runs (epoch, topic_id, first_offset, first_seq, count,"                \
+                   " busy) SELECT * FROM run_batch")                                                         \
+    X(INSERT_EPOCH, "INSERT INTO epochs (epoch, first_seq, last_seq, quiet_runs, closed_at)"                 \
                     " VALUES (?1, ?2, ?3, ?4, ?5)")                                                          \
     X(LAST_EPOCH, "SELECT epoch, last_seq FROM epochs ORDER BY epoch DESC LIMIT 1")                          \
     X(FIRST_EPOCH, "SELECT min(epoch) FROM epochs")                                                          \
@@ -55,10 +56,10 @@
                  " AND topic_id = ?2 AND first_offset > ?3 ORDER BY first_offset LIMIT 1")                   \
     X(RUN_PAST_SEQ, "SELECT first_offset, first_seq FROM topic_runs WHERE epoch = ?1 AND topic_id = ?2"      \
                     " AND first_seq + count > ?3 ORDER BY first_offset LIMIT 1")                             \
-    X(FULL_RUN_AT_OR_BELOW, "SELECT epoch, first_offset FROM topic_runs INDEXED BY full_runs"                \
-                            " WHERE count = 1024 AND topic_id = ?1 AND first_offset <= ?2"                   \
-                            " ORDER BY first_offset DESC LIMIT 1")                                           \
-    X(FULL_RUN_ABOVE, "SELECT epoch FROM topic_runs INDEXED BY full_runs WHERE count = 1024"                 \
+    X(BUSY_RUN_AT_OR_BELOW, "SELECT epoch, first_offset, first_seq, count FROM topic_runs"                   \
+                            " INDEXED BY busy_runs WHERE busy = 1 AND topic_id = ?1"                         \
+                            " AND first_offset <= ?2 ORDER BY first_offset DESC LIMIT 1")                    \
+    X(BUSY_RUN_ABOVE, "SELECT epoch FROM topic_runs INDEXED BY busy_runs WHERE busy = 1"                     \
                       " AND topic_id = ?1 AND first_offset > ?2 ORDER BY first_offset LIMIT 1")              \
     X(READ_EPOCH, "SELECT " MESSAGE_COLUMNS " FROM topic_runs r CROSS JOIN messages m WHERE r.epoch = ?1"    \
                   " AND r.topic_id = ?2 AND r.first_offset >= ?3"                                            \
