@@ -1,0 +1,166 @@
+/* What the store opens, and what it refuses with a sentence. */
+#include "leaks.h"
+#include "sqlite_case.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void expect_refusal(struct sqlite_case *place, enum ps_status wanted, const char *words)
+{
+    enum ps_status status = sqlite_case_try_open(place);
+
+    cr_assert_eq(status, wanted, "%s: %s", ps_status_name(status), place->error);
+    cr_assert_not_null(strstr(place->error, words), "%s", place->error);
+    sqlite_case_deinit(place);
+    ASSERT_NO_LEAKS();
+}
+
+static void made_once(struct sqlite_case *place)
+{
+    sqlite_case_init(place);
+    sqlite_case_open(place);
+    sqlite_case_publish(place, "A", 3);
+    sqlite_case_close(place);
+}
+
+Test(sqlite_open, a_file_of_another_kind_is_refused)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    FILE *file = fopen(place.file, "w");
+    for (int i = 0; i < 1000; i++)
+        fputs("this is no database at all\n", file);
+    fclose(file);
+
+    expect_refusal(&place, PS_FOREIGN_FILE, "not an SQLite database");
+}
+
+Test(sqlite_open, a_database_of_another_program_is_refused_and_left_alone)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    sqlite_case_outside(&place, "CREATE TABLE theirs (a)");
+    int64_t pages = sqlite_case_number(&place, "SELECT count(*) FROM sqlite_schema");
+
+    cr_assert_eq(sqlite_case_try_open(&place), PS_FOREIGN_FILE);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM sqlite_schema"), pages);
+    expect_refusal(&place, PS_FOREIGN_FILE, "another program");
+}
+
+Test(sqlite_open, a_newer_schema_is_refused)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place, "PRAGMA user_version = 99");
+
+    expect_refusal(&place, PS_NEWER_SCHEMA, "schema 99");
+}
+
+Test(sqlite_open, a_trigger_on_our_tables_is_refused_even_with_a_users_name)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place, "CREATE TRIGGER user_t AFTER INSERT ON messages BEGIN SELECT 1; END");
+
+    expect_refusal(&place, PS_FOREIGN_FILE, "trigger user_t");
+}
+
+Test(sqlite_open, a_foreign_object_is_refused)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place, "CREATE INDEX mine ON messages (publisher)");
+
+    expect_refusal(&place, PS_FOREIGN_FILE, "mine");
+}
+
+Test(sqlite_open, a_view_of_ours_that_was_replaced_is_refused)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place, "DROP VIEW history; CREATE VIEW history AS SELECT 1");
+
+    expect_refusal(&place, PS_FOREIGN_FILE, "history");
+}
+
+Test(sqlite_open, a_table_of_ours_that_is_missing_is_refused)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place, "DROP TABLE committed_offsets");
+
+    expect_refusal(&place, PS_FOREIGN_FILE, "missing");
+}
+
+Test(sqlite_open, objects_of_users_are_welcome)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place, "CREATE TABLE user_notes (a); CREATE INDEX user_i ON messages (publisher);"
+                                "CREATE VIEW user_v AS SELECT * FROM history;"
+                                "CREATE TRIGGER user_t AFTER INSERT ON user_notes BEGIN SELECT 1; END");
+
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 1);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM user_v"), 4);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_open, a_directory_that_is_not_there_is_refused)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    rmdir(place.directory);
+
+    expect_refusal(&place, PS_ACCESS_DENIED, "rights of the directory");
+}
+
+Test(sqlite_open, a_file_cut_short_is_refused_as_damaged)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    cr_assert_eq(truncate(place.file, 16384 * 3), 0);
+
+    enum ps_status status = sqlite_case_try_open(&place);
+    cr_assert_eq(status, PS_DAMAGED, "%s: %s", ps_status_name(status), place.error);
+    sqlite_case_deinit(&place);
+}
+
+Test(sqlite_open, a_row_of_the_tail_that_is_missing_is_named)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place,
+                        "DELETE FROM epochs; DELETE FROM topic_runs; DELETE FROM messages WHERE seq = 2");
+
+    expect_refusal(&place, PS_DAMAGED, "seq 2");
+}
+
+Test(sqlite_open, the_log_keeps_its_id_and_counts_its_starts)
+{
+    struct sqlite_case place;
+    uint8_t id[LOG_ID_BYTES];
+    made_once(&place);
+    memcpy(id, place.opened.log_id, sizeof(id));
+    uint64_t starts = place.opened.start_count;
+
+    sqlite_case_open(&place);
+    cr_assert_arr_eq(place.opened.log_id, id, sizeof(id));
+    cr_assert_eq(place.opened.start_count, starts + 1);
+    sqlite_case_deinit(&place);
+}
+
+Test(sqlite_open, a_migrated_database_says_whose_it_is)
+{
+    struct sqlite_case place;
+    made_once(&place);
+
+    cr_assert_eq(sqlite_case_number(&place, "PRAGMA application_id"), 0x70736272);
+    cr_assert_eq(sqlite_case_number(&place, "PRAGMA user_version"), 1);
+    cr_assert_eq(sqlite_case_number(&place, "PRAGMA page_size"), 16384);
+    sqlite_case_deinit(&place);
+}

@@ -1,0 +1,328 @@
+/* The store while others use the file, and its housekeeping. */
+#include "leaks.h"
+#include "sqlite_case.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static struct store_op append_of(struct message *message)
+{
+    return (struct store_op){.kind = STORE_APPEND,
+                             .append = {.topic = span_of("A"), .messages = message, .count = 1}};
+}
+
+/* ------------------------------------------------------------------------------------------------ outsiders */
+
+static void *hold_lock(void *file)
+{
+    sqlite3 *db;
+
+    sqlite3_open(file, &db);
+    sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    usleep(1500 * 1000);
+    sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    sqlite3_close(db);
+    return NULL;
+}
+
+Test(sqlite_running, an_outside_lock_is_waited_for_and_logged)
+{
+    struct sqlite_case place;
+    sqlite3 *db;
+    pthread_t thread;
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+
+    cr_assert_eq(pthread_create(&thread, NULL, hold_lock, place.file), 0);
+    cr_assert_eq(sqlite3_open(place.file, &db), SQLITE_OK);
+    while (sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) == SQLITE_OK)
+        ;
+    sqlite3_close(db);
+    sqlite_case_publish(&place, "A", 1);
+    pthread_join(thread, NULL);
+
+    cr_assert_not_null(strstr(place.logged, "event=database_locked"), "%s", place.logged);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_running, a_foreign_commit_stops_the_store_with_nothing_done)
+{
+    struct sqlite_case place;
+    struct message message = {.payload = span_of("never")};
+    struct store_op op = append_of(&message);
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 1);
+    sqlite_case_outside(&place, "CREATE TABLE user_surprise (a)");
+
+    cr_assert_eq(sqlite_case_commit(&place, &op), PS_FOREIGN_WRITER);
+    cr_assert_eq(op.status, PS_FOREIGN_WRITER);
+    cr_assert_eq(message.status, PS_FOREIGN_WRITER);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM messages"), 1);
+    cr_assert_eq(sqlite_case_commit(&place, &op), PS_STORAGE_FAILED);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_running, our_own_commits_and_checkpoints_are_not_foreign)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    place.config.checkpoint_bytes = 1;
+    place.config.epoch_rows = 10;
+    sqlite_case_open(&place);
+
+    for (int i = 0; i < 200; i++)
+        sqlite_case_publish(&place, "A", 3);
+    cr_assert_gt(place.state.checkpoints, 100u);
+    sqlite_case_deinit(&place);
+}
+
+Test(sqlite_running, an_outside_reader_stops_checkpoints_but_not_publishing_until_the_hard_bound)
+{
+    struct sqlite_case place;
+    struct message message = {.payload = span_of("late")};
+    struct store_op op = append_of(&message);
+    struct store_op attach = {
+        .kind = STORE_ATTACH,
+        .attach = {.id = span_of("s"), .filter = span_of("A"), .start = {.kind = START_NEW}}};
+    sqlite3 *reader;
+    sqlite_case_init(&place);
+    place.config.checkpoint_bytes = 64 * 1024;
+    place.config.wal_hard_bytes = 1024 * 1024;
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 1);
+    cr_assert_eq(sqlite3_open_v2(place.file, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM messages", NULL, NULL, NULL), SQLITE_OK);
+
+    while (place.state.wal_bytes <= 1024 * 1024)
+        sqlite_case_publish(&place, "A", 1000);
+    cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
+    cr_assert_eq(op.status, PS_STORAGE_BUSY);
+    cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    cr_assert_eq(attach.status, PS_OK, "what is no publication goes on");
+    cr_assert_not_null(strstr(place.logged, "event=checkpoint_busy"), "%s", place.logged);
+
+    sqlite3_close(reader);
+    for (int i = 0; i < 2000 && op.status == PS_STORAGE_BUSY; i++) {
+        usleep(1000);
+        cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
+    }
+    cr_assert_eq(op.status, PS_OK, "service resumes by itself");
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+struct endless_reader {
+    pthread_t thread;
+    struct store *store;
+    atomic_bool *stop;
+    struct store_topic topic;
+    unsigned steps;
+};
+
+static bool take(void *ctx, const struct message *message)
+{
+    (void)ctx, (void)message;
+    return true;
+}
+
+static void *read_on(void *ctx)
+{
+    struct endless_reader *self = ctx;
+    struct store_reader *reader;
+
+    if (store_reader_new(self->store, &reader) != PS_OK)
+        return NULL;
+    while (!atomic_load(self->stop)) {
+        struct store_read read = {.topic = self->topic,
+                                  .to = self->topic.next_offset,
+                                  .max_messages = 500,
+                                  .max_bytes = 1024 * 1024,
+                                  .max_microseconds = 5000,
+                                  .show = take};
+
+        if (store_read(reader, &read) == PS_OK)
+            self->steps++;
+    }
+    store_reader_free(reader);
+    return NULL;
+}
+
+Test(sqlite_running, the_wal_stays_small_under_continuous_readers)
+{
+    enum { READERS = 4 };
+    struct endless_reader readers[READERS];
+    struct store_run run = {0, 1, 2000};
+    atomic_bool stop = false;
+    struct sqlite_case place;
+    uint64_t most = 0;
+    sqlite_case_init(&place);
+    place.config.checkpoint_bytes = 1024 * 1024;
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 2000);
+    for (int i = 0; i < READERS; i++) {
+        readers[i] = (struct endless_reader){.store = place.store,
+                                             .stop = &stop,
+                                             .topic = {.topic_id = 1,
+                                                       .name = span_of("A"),
+                                                       .next_offset = 2000,
+                                                       .created_seq = 1,
+                                                       .last_seq = 2000,
+                                                       .recent = &run,
+                                                       .recent_count = 1}};
+        cr_assert_eq(pthread_create(&readers[i].thread, NULL, read_on, &readers[i]), 0);
+    }
+
+    for (int i = 0; i < 300; i++) {
+        sqlite_case_publish(&place, "B", 2000);
+        most = place.state.wal_bytes > most ? place.state.wal_bytes : most;
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < READERS; i++) {
+        pthread_join(readers[i].thread, NULL);
+        cr_assert_gt(readers[i].steps, 0u);
+    }
+
+    cr_assert_gt(place.state.checkpoints, 3u);
+    cr_assert_lt(most, 16u * 1024 * 1024, "%llu bytes", (unsigned long long)most);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+/* ------------------------------------------------------------------------------------------------ refusals */
+
+Test(sqlite_running, one_message_that_sqlite_refuses_is_refused_alone)
+{
+    enum { HUGE_BYTES = 21 * 1024 * 1024, COUNT = 9, CULPRIT = 5 };
+    struct sqlite_case place;
+    struct message messages[COUNT];
+    uint8_t *huge = calloc(1, HUGE_BYTES);
+    struct store_op op = {.kind = STORE_APPEND,
+                          .append = {.topic = span_of("A"), .messages = messages, .count = COUNT}};
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    for (int i = 0; i < COUNT; i++)
+        messages[i] = (struct message){.payload = span_of("fine")};
+    messages[CULPRIT].payload = (struct span){huge, HUGE_BYTES};
+
+    cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
+    cr_assert_eq(op.status, PS_OK);
+    cr_assert_eq(op.append.accepted, COUNT - 1);
+    for (int i = 0; i < COUNT; i++)
+        cr_assert_eq(messages[i].status, i == CULPRIT ? PS_MESSAGE_TOO_LARGE : PS_OK);
+    cr_assert_eq(messages[CULPRIT + 1].offset, CULPRIT, "the refused one takes no offset");
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM history WHERE topic = 'A'"), COUNT - 1);
+    free(huge);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_running, below_the_disk_floor_only_publications_are_refused)
+{
+    struct sqlite_case place;
+    struct message message = {.payload = span_of("x")};
+    struct store_op ops[2] = {
+        append_of(&message),
+        {.kind = STORE_ATTACH,
+         .attach = {.id = span_of("s"), .filter = span_of("A"), .start = {.kind = START_NEW}}}};
+    struct store_op *both[2] = {&ops[0], &ops[1]};
+    sqlite_case_init(&place);
+    place.config.disk_floor_bytes = UINT64_MAX;
+    sqlite_case_open(&place);
+
+    cr_assert_eq(store_commit(place.store, both, 2, &place.state), PS_OK);
+    cr_assert_eq(ops[0].status, PS_DISK_FULL);
+    cr_assert_eq(message.status, PS_DISK_FULL);
+    cr_assert_eq(ops[1].status, PS_OK);
+    sqlite_case_deinit(&place);
+}
+
+/* -------------------------------------------------------------------------------------------- time, sweeping */
+
+Test(sqlite_running, time_does_not_go_back_when_the_clock_does)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 1);
+    sqlite_case_close(&place);
+    sqlite_case_outside(&place,
+                        "UPDATE settings SET value = 9000000000000000 WHERE name = 'last_published_at'");
+
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 2);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT min(published_at) FROM messages WHERE seq > 1"),
+                 9000000000000000);
+    cr_assert_not_null(strstr(place.logged, "event=clock_behind"), "%s", place.logged);
+    sqlite_case_deinit(&place);
+}
+
+static void delete_topic(struct sqlite_case *place, const char *topic)
+{
+    struct store_op op = {.kind = STORE_DELETE_TOPIC, .delete_topic = {.topic = span_of(topic)}};
+
+    cr_assert_eq(sqlite_case_commit(place, &op), PS_OK);
+    cr_assert_eq(op.status, PS_OK);
+}
+
+Test(sqlite_running, a_deleted_topic_is_swept_in_bounded_steps)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    place.config.epoch_rows = 100;
+    place.config.sweep_rows = 10;
+    sqlite_case_open(&place);
+    for (int i = 0; i < 100; i++) {
+        sqlite_case_publish(&place, "dead", 5);
+        sqlite_case_publish(&place, "alive", 5);
+    }
+    sqlite_case_work(&place);
+
+    delete_topic(&place, "dead");
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM history WHERE topic = 'dead'"), 0,
+                 "at once");
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM messages WHERE topic_id = 1") >= 490, 1);
+    for (int64_t left, before = 500; store_work(place.store, &place.state); before = left) {
+        left = sqlite_case_number(&place, "SELECT count(*) FROM messages WHERE topic_id = 1");
+        cr_assert_leq(before - left, 15);
+        cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM history WHERE topic = 'alive'"), 500);
+    }
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM messages"), 500);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM topic_runs WHERE topic_id = 1"), 0);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT swept_offset FROM topics WHERE topic_id = 1"), 500);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_running, sweeping_goes_on_after_a_restart_and_drops_empty_epochs)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    place.config.epoch_rows = 100;
+    place.config.sweep_rows = 50;
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "dead", 1000);
+    sqlite_case_publish(&place, "alive", 50);
+    sqlite_case_work(&place);
+    delete_topic(&place, "dead");
+    store_work(place.store, &place.state);
+    sqlite_case_close(&place);
+    cr_assert_gt(sqlite_case_number(&place, "SELECT count(*) FROM messages"), 50);
+
+    sqlite_case_open(&place);
+    sqlite_case_work(&place);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM messages"), 50);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM epochs"), 1);
+    sqlite_case_publish(&place, "dead", 1);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT offset FROM history WHERE topic = 'dead'"), 1000);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
