@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum exit_code {
@@ -145,6 +146,7 @@ int main(int argc, char **argv)
     case CONFIG_RUN:
         break;
     }
+    umask(0077); /* what is published is its owner's */
     raise_descriptor_limit();
     return (int)run(&config);
 }
