@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BACKLOG_BYTES = 1024 * 1024, PROGRESS_MS = 250 };
+enum { BACKLOG_BYTES = 1024 * 1024, PROGRESS_MS = 250, PATIENCE_MS = 2000 };
 enum source { SINGLE, WHOLE, LINES };
 
 struct pub {
@@ -45,6 +45,7 @@ struct pub {
     int lost_code;          /* the connection's end; 0: it holds */
     int ending;             /* a signal's exit code; 0: none came */
     uv_timer_t progress;
+    uv_timer_t patience; /* with answers, after a signal */
     uint64_t began;
 };
 
@@ -317,6 +318,8 @@ static void begin(struct run *run)
     pub->counting = pub->source == LINES && run->style.terminal && !run->args->json && !run->args->quiet;
     uv_timer_init(&run->loop, &pub->progress);
     pub->progress.data = pub;
+    uv_timer_init(&run->loop, &pub->patience);
+    pub->patience.data = pub;
     if (pub->counting && isatty(STDERR_FILENO))
         uv_timer_start(&pub->progress, progress_cb, PROGRESS_MS, PROGRESS_MS);
     if (pub->source == SINGLE) {
@@ -383,16 +386,36 @@ static void lost(struct run *run, const struct psc_error *error, int64_t retry_i
     finish(pub);
 }
 
-/* Answers in flight are still awaited; a second signal ends at once. */
+static void give_up(struct pub *pub)
+{
+    if (pub->unknown == 0 && pub->asked != pub->answered)
+        snprintf(pub->unknown_text, sizeof pub->unknown_text, "interrupted before the answer came");
+    pub->unknown += pub->asked - pub->answered;
+    finish(pub);
+}
+
+static void patience_cb(uv_timer_t *timer)
+{
+    give_up(timer->data);
+}
+
+/* Answers in flight are awaited for a while; a second signal ends that. */
 static void signalled(struct run *run, int code)
 {
     struct pub *pub = run->command;
+    bool again = pub->ending != 0;
 
     pub->ending = code;
     stop(pub);
-    if (!run->connected)
+    if (!run->connected) {
+        pub->unsent += pub->asked - pub->answered;
         finish(pub);
-    finish_when_answered(pub);
+    } else if (again) {
+        give_up(pub);
+    } else {
+        uv_timer_start(&pub->patience, patience_cb, PATIENCE_MS, 0);
+        finish_when_answered(pub);
+    }
 }
 
 static void closing(struct run *run)
@@ -402,6 +425,7 @@ static void closing(struct run *run)
     if (pub->has_input)
         input_deinit(&pub->input);
     uv_close((uv_handle_t *)&pub->progress, NULL);
+    uv_close((uv_handle_t *)&pub->patience, NULL);
 }
 
 /* ------------------------------------------------------------------------------------------- the command */

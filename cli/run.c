@@ -153,10 +153,9 @@ static void signal_cb(uv_signal_t *handle, int number)
 {
     struct run *run = handle->data;
     int code = number == SIGINT ? EXIT_SIGINT : EXIT_SIGTERM;
-    bool again = run->signalled;
 
     run->signalled = true;
-    if (run->state == RUN_GOING && !again && run->hooks->signalled != NULL)
+    if (run->state == RUN_GOING && run->hooks->signalled != NULL)
         run->hooks->signalled(run, code);
     else if (run->state == RUN_GOING)
         run_end(run, code);

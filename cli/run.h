@@ -23,7 +23,7 @@ struct run_hooks {
     void (*writable)(struct run *run);            /* nothing */
     void (*written)(struct run *run);             /* nothing: stdout took bytes */
     void (*broken)(struct run *run);              /* nobody reads stdout: ends with EXIT_OK */
-    void (*signalled)(struct run *run, int code); /* ends with code; a second signal always does, at once */
+    void (*signalled)(struct run *run, int code); /* ends with code; called for every signal */
     void (*closing)(struct run *run);             /* nothing */
 };
 
