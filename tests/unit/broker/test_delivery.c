@@ -57,12 +57,14 @@ Test(delivery, nothing_goes_out_beyond_the_credit)
     struct world *world = world_new(NULL);
     struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
     struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    publish_many(publisher, "A", 10);
     struct client_frame frame = subscribe_frame("A", NULL);
     frame.subscribe.credit_messages = 3;
+    frame.subscribe.start = (struct start_rule){.kind = START_BEGINNING};
+    frame.subscribe.start_given = true;
     client_request(client, &frame);
+    world_settle(world);
     uint64_t number = client_expect(client, SERVER_SUBSCRIBED)->subscribed.subscription;
-
-    publish_many(publisher, "A", 10);
     expect_offsets(client, "A", 0, 3);
     client_expect_nothing(client);
     struct client_frame credit = {.kind = CLIENT_CREDIT, .credit = {number, 7, 1000000}};
@@ -71,6 +73,65 @@ Test(delivery, nothing_goes_out_beyond_the_credit)
 
     expect_offsets(client, "A", 3, 7);
     client_expect_nothing(client);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(delivery, a_batch_is_cut_where_the_credit_ends)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame frame = subscribe_frame("A", NULL);
+    frame.subscribe.credit_messages = 3;
+    client_request(client, &frame);
+    client_expect(client, SERVER_SUBSCRIBED);
+    struct message messages[10] = {0};
+    struct publish_group group = {span_of("A"), messages, 10};
+    struct client_frame publication = {.kind = CLIENT_PUBLISH, .publish = {&group, 1, 10, false}};
+
+    client_request(publisher, &publication);
+    world_settle(world);
+
+    expect_offsets(client, "A", 0, 3);
+    client_expect_nothing(client);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(delivery, history_without_credit_does_not_hold_up_another_subscription)
+{
+    struct broker_config config = {.delivery_bytes = 8192};
+    struct world *world = world_new(&config);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_accept(world, 1, SESSION_ANY);
+    struct client_frame hello = {.kind = CLIENT_HELLO,
+                                 .hello = {.min_version = 1, .max_version = 1, .max_frame = 4096}};
+    client_request(client, &hello);
+    client_expect(client, SERVER_WELCOME);
+    static const char *const topics[] = {"t/1", "t/2", "t/3", "t/4", "other"};
+    for (unsigned i = 0; i < 5; i++)
+        publish_many(publisher, topics[i], 400);
+    struct client_frame frame = subscribe_frame("t/#", NULL);
+    frame.subscribe.credit_messages = 500;
+    frame.subscribe.start = (struct start_rule){.kind = START_BEGINNING};
+    frame.subscribe.start_given = true;
+    client_request(client, &frame);
+    client_expect(client, SERVER_SUBSCRIBED);
+
+    /* Four slices come while the socket is full; the credit ends in the middle of them. */
+    cr_assert_eq(world->read_count, 4u);
+    client->queued = 100000;
+    world_settle(world);
+    client_take(client);
+    frame = subscribe_frame("other", NULL);
+    frame.subscribe.start = (struct start_rule){.kind = START_BEGINNING};
+    frame.subscribe.start_given = true;
+    client_request(client, &frame);
+    world_settle(world);
+
+    client_find(client, SERVER_SUBSCRIBED);
+    expect_offsets(client, "other", 0, 400);
     world_free(world);
     ASSERT_NO_LEAKS();
 }

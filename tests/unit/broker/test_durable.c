@@ -120,6 +120,15 @@ Test(durable, an_acknowledgement_stays_within_what_was_given)
     cr_assert_eq(ack_status(client, number, "A", 5), PS_OUT_OF_RANGE);
     cr_assert_eq(ack_status(client, number, "A", 4), PS_OK);
     cr_assert_eq(ack_status(client, number, "A", 2), PS_OK);
+    struct client_frame list = {.kind = CLIENT_LIST_SUBSCRIPTIONS};
+    client_request(client, &list);
+    world_settle(world);
+    cr_assert_eq(client_expect(client, SERVER_SUBSCRIPTION_LIST)
+                     ->subscription_list.subscriptions[0]
+                     .positions[0]
+                     .committed,
+                 4u);
+    client_expect(client, SERVER_SUBSCRIPTION_LIST);
     cr_assert_eq(ack_status(client, number, "B", 0), PS_OUT_OF_RANGE);
     cr_assert_eq(ack_status(client, number + 1, "A", 4), PS_NO_SUCH_SUBSCRIPTION);
     uint64_t temporary = subscribe(client, "A", NULL, START_NEW, 0);

@@ -4,6 +4,7 @@
 #include "logger.h"
 #include "router.h"
 #include "runs.h"
+#include "tail.h"
 #include "topic.h"
 #include "topics.h"
 
@@ -138,6 +139,43 @@ Test(topics, are_listed_in_byte_order_whatever_comes_and_goes)
             cr_assert(i >= begin && i < end);
     }
     cr_assert_lt(end - begin, topics.count);
+    topics_deinit(&topics);
+    ASSERT_NO_LEAKS();
+}
+
+static struct batch *batch_of(uint64_t first, unsigned count)
+{
+    struct batch *batch = batch_new(count, 64);
+    for (unsigned i = 0; i < count; i++) {
+        struct message message = {.offset = first + i, .payload = span_of("x")};
+        cr_assert_eq(batch_append(batch, &message), PS_OK);
+    }
+    return batch;
+}
+
+Test(tail, holds_the_newest_batches_without_a_hole)
+{
+    struct topics topics;
+    struct tail tail;
+    topics_init(&topics, 5);
+    struct topic *topic = topics_obtain(&topics, span_of("A"));
+    tail_init(&tail, 1000000);
+    cr_assert(tail_append(&tail, topic, batch_of(0, 3)));
+    cr_assert(tail_append(&tail, topic, batch_of(3, 3)));
+    cr_assert_eq(tail_start(topic), 0u);
+    cr_assert_eq(tail_find(topic, 4)->first, 3u);
+    cr_assert_null(tail_find(topic, 6));
+
+    cr_assert(tail_append(&tail, topic, batch_of(8, 2)));
+    cr_assert_eq(tail_start(topic), 8u);
+    cr_assert_null(tail_find(topic, 4));
+    tail.memory.limit = 1;
+    cr_assert(tail_append(&tail, topic, batch_of(10, 2)));
+    cr_assert_eq(tail_start(topic), 10u);
+
+    tail_deinit(&tail);
+    cr_assert_eq(tail.memory.used, 0u);
+    topic_unref(topic);
     topics_deinit(&topics);
     ASSERT_NO_LEAKS();
 }
