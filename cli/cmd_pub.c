@@ -168,7 +168,7 @@ static void acknowledge(struct pub *pub, uint64_t line, uint64_t offset)
     pub->last_offset = offset;
     if (pub->args->quiet || pub->counting || pub->deaf)
         return;
-    output_published(&pub->run->out.text, pub->run->style.json, pub->topic, offset);
+    output_published(&pub->run->out.text, &pub->run->style, pub->topic, offset);
     writer_appended(&pub->run->out);
 }
 

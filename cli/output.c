@@ -97,9 +97,10 @@ void output_message(struct text *text, const struct output_style *style, struct 
     text_char(text, style->nul ? '\0' : '\n');
 }
 
-void output_published(struct text *text, bool as_json, struct psc_bytes topic, uint64_t offset)
+void output_published(struct text *text, const struct output_style *style, struct psc_bytes topic,
+                      uint64_t offset)
 {
-    if (as_json) {
+    if (style->json) {
         struct json json = json_object(text);
         json_string(&json, "topic", topic);
         json_u64(&json, "offset", offset);
@@ -107,5 +108,5 @@ void output_published(struct text *text, bool as_json, struct psc_bytes topic, u
     } else {
         text_u64(text, offset);
     }
-    text_char(text, '\n');
+    text_char(text, style->nul ? '\0' : '\n');
 }

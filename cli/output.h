@@ -15,8 +15,9 @@ struct output_style {
 void output_message(struct text *text, const struct output_style *style, struct psc_bytes topic,
                     const struct psc_message *message);
 
-/* The line that says which offset a publication got: bare, or {"topic":…,"offset":…}. */
-void output_published(struct text *text, bool as_json, struct psc_bytes topic, uint64_t offset);
+/* The record that says which offset a publication got: bare, or {"topic":…,"offset":…}. */
+void output_published(struct text *text, const struct output_style *style, struct psc_bytes topic,
+                      uint64_t offset);
 
 /* Bytes as the style shows them in raw output: verbatim, or escaped on a terminal. */
 void output_bytes(struct text *text, const struct output_style *style, struct psc_bytes bytes);

@@ -167,8 +167,8 @@ Test(output, publications)
 {
     struct text text = {0};
 
-    output_published(&text, false, bytes("q\"t", 3), 41);
-    output_published(&text, true, bytes("q\"t", 3), 42);
+    output_published(&text, &(struct output_style){0}, bytes("q\"t", 3), 41);
+    output_published(&text, &(struct output_style){.json = true}, bytes("q\"t", 3), 42);
     cr_assert_str_eq(text_string(&text), "41\n{\"topic\":\"q\\\"t\",\"offset\":42}\n");
     text_deinit(&text);
 }
