@@ -18,8 +18,9 @@ extern char **environ;
 
 enum {
     MOST_COMMITS = 500,
-    /* So many commits fill an epoch, but for the rows of the topic that goes on the way. */
-    FILLING = PLAN_EPOCH_ROWS / (PLAN_TOPICS * PLAN_EACH)
+    MOST_OFFSETS = MOST_COMMITS * PLAN_EACH + MOST_COMMITS / PLAN_BULK_EVERY * PLAN_BULK,
+    /* So many commits nearly fill an epoch. */
+    FILLING = 45
 };
 
 struct place {
@@ -74,7 +75,7 @@ static uint64_t number_of(sqlite3 *db, const char *sql)
 
 /* ----------------------------------------------------------------------------------------- view and model */
 
-static void check_row(sqlite3_stmt *row, uint64_t commits, bool (*seen)[MOST_COMMITS * PLAN_EACH])
+static void check_row(sqlite3_stmt *row, uint64_t commits, bool (*seen)[MOST_OFFSETS])
 {
     uint64_t first, next, offset = (uint64_t)sqlite3_column_int64(row, 1),
                           run = (uint64_t)sqlite3_column_int64(row, 3);
@@ -96,7 +97,7 @@ static void check_row(sqlite3_stmt *row, uint64_t commits, bool (*seen)[MOST_COM
 
 static void check_history(sqlite3 *db, uint64_t commits)
 {
-    bool(*seen)[MOST_COMMITS * PLAN_EACH] = calloc(PLAN_TOPICS, sizeof *seen);
+    bool(*seen)[MOST_OFFSETS] = calloc(PLAN_TOPICS, sizeof *seen);
     sqlite3_stmt *row = prepare(db, "SELECT topic, offset, payload, run FROM history");
     uint64_t rows = 0, expected = 0;
     int rc;

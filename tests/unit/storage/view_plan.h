@@ -1,6 +1,6 @@
 /* A fixed sequence of commits, so that a test knows what the views must show after each of them, whoever
- * made them. Commit number n gives every topic two messages with the offsets 2n and 2n + 1; one topic is
- * deleted for good on the way, another is deleted and goes on. */
+ * made them. Each gives every topic two messages, the bulk topic now and then enough for
+ * a run of full length; one topic is deleted for good on the way, another is deleted and goes on. */
 #ifndef PSBROKER_TESTS_VIEW_PLAN_H
 #define PSBROKER_TESTS_VIEW_PLAN_H
 
@@ -9,8 +9,11 @@
 enum {
     PLAN_TOPICS = 40,
     PLAN_EACH = 2,
+    PLAN_BULK_TOPIC = 0,
+    PLAN_BULK_EVERY = 30,
+    PLAN_BULK = 1100,
     PLAN_CUT_TOPIC = 3, /* deleted in the commit PLAN_CUT_AT and published to as before */
-    PLAN_CUT_AT = 30,
+    PLAN_CUT_AT = 20,
     PLAN_GONE_TOPIC = 5, /* deleted in the commit PLAN_GONE_AT, nothing after that */
     PLAN_GONE_AT = 50,
     PLAN_TEXT_BYTES = 24,
@@ -22,6 +25,9 @@ enum {
 
 void plan_topic_name(char text[PLAN_TEXT_BYTES], unsigned topic);
 void plan_payload(char text[PLAN_TEXT_BYTES], unsigned topic, uint64_t offset);
+
+/* Offset of the first message that commit number `number` gives the topic. */
+uint64_t plan_offset(unsigned topic, uint64_t number);
 
 /* Offsets [first, next) of the topic are there after so many commits; false: it is deleted or not made yet. */
 bool plan_range(unsigned topic, uint64_t commits, uint64_t *first, uint64_t *next);
