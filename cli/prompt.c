@@ -20,6 +20,7 @@ struct prompt {
     void *data;
     int ready_fd;
     bool hidden;
+    bool idle; /* a line is being taken: the editor shows nothing */
     uv_poll_t poll;
 };
 
@@ -42,7 +43,7 @@ const char *prompt_hide(struct prompt *prompt)
 
 void prompt_show(struct prompt *prompt)
 {
-    if (!prompt->hidden)
+    if (!prompt->hidden || prompt->idle)
         return;
     prompt->hidden = false;
     el_set(prompt->editor, EL_REFRESH);
@@ -50,7 +51,7 @@ void prompt_show(struct prompt *prompt)
 
 static void step_aside(bool after)
 {
-    if (shown == NULL)
+    if (shown == NULL || shown->idle)
         return;
     if (after)
         prompt_show(shown);
@@ -66,9 +67,17 @@ static void take_line(struct prompt *prompt, const char *line, size_t size)
     el_set(prompt->editor, EL_UNBUFFERED, 0);
     if (size > 1)
         history(prompt->history, &event, H_ENTER, line);
+    prompt->idle = true;
     prompt->line((struct psc_bytes){line, size - 1}, prompt->data);
-    if (shown == prompt)
-        el_set(prompt->editor, EL_UNBUFFERED, 1);
+    prompt->idle = prompt->hidden = false;
+    el_set(prompt->editor, EL_UNBUFFERED, 1);
+}
+
+/* A terminal that hung up stays readable: it is not looked at again. */
+static void end_input(struct prompt *prompt)
+{
+    uv_poll_stop(&prompt->poll);
+    prompt->line((struct psc_bytes){NULL, 0}, prompt->data);
 }
 
 static void readable_cb(uv_poll_t *poll, int status, int events)
@@ -81,10 +90,10 @@ static void readable_cb(uv_poll_t *poll, int status, int events)
     (void)events;
     if (line == NULL || size <= 0) {
         if (line == NULL && size != 0)
-            prompt->line((struct psc_bytes){NULL, 0}, prompt->data);
+            end_input(prompt);
     } else if (size == 1 && line[0] == '\004') {
         fputc('\n', stderr);
-        prompt->line((struct psc_bytes){NULL, 0}, prompt->data);
+        end_input(prompt);
     } else if (line[size - 1] == '\n' || line[size - 1] == '\r') {
         take_line(prompt, line, (size_t)size);
     }
