@@ -20,7 +20,7 @@ enum {
     MOST_COMMITS = 500,
     MOST_OFFSETS = MOST_COMMITS * PLAN_EACH + MOST_COMMITS / PLAN_BULK_EVERY * PLAN_BULK,
     /* So many commits nearly fill an epoch. */
-    FILLING = 45
+    FILLING = 24
 };
 
 struct place {

@@ -7,17 +7,17 @@
 #include "store.h"
 
 enum {
-    PLAN_TOPICS = 40,
+    PLAN_TOPICS = 90, /* more than an epoch calls busy */
     PLAN_EACH = 2,
     PLAN_BULK_TOPIC = 0,
-    PLAN_BULK_EVERY = 30,
+    PLAN_BULK_EVERY = 60,
     PLAN_BULK = 1100,
     PLAN_CUT_TOPIC = 3, /* deleted in the commit PLAN_CUT_AT and published to as before */
-    PLAN_CUT_AT = 20,
+    PLAN_CUT_AT = 8,
     PLAN_GONE_TOPIC = 5, /* deleted in the commit PLAN_GONE_AT, nothing after that */
-    PLAN_GONE_AT = 50,
+    PLAN_GONE_AT = 14,
     PLAN_TEXT_BYTES = 24,
-    /* Of the store: an epoch's index is written in about a dozen slices. */
+    /* Of the store: an epoch's index is written in half a dozen slices. */
     PLAN_EPOCH_ROWS = 6000,
     PLAN_SLICE_RUNS = 100,
     PLAN_IDLE_SLICE_RUNS = 250
