@@ -64,7 +64,7 @@ static void grow(struct log *log, uint64_t rows)
     while (log->rows < rows) {
         struct store_op ops[1 + MOST_OTHERS], *pointers[1 + MOST_OTHERS];
         struct message other[MOST_OTHERS];
-        char names[MOST_OTHERS][16];
+        char names[MOST_OTHERS][20];
         struct store_state state;
         for (uint32_t i = 0; i < BATCH_ROWS; i++)
             log->messages[i] = (struct message){.payload = span_of("x")};
