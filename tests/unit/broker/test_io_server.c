@@ -291,6 +291,8 @@ Test(io_server, beyond_the_connection_limit_peers_wait_until_one_leaves)
     open_peer(&hosted, &first);
     open_peer(&hosted, &second);
     peer_connect(&third, &hosted.addresses[0]);
+    cr_assert_eq(ask_info(&first).connections, 2u);
+    cr_assert_eq(ask_info(&second).connections, 2u);
     peer_close(&first);
     peer_hello(&third);
     cr_assert_eq(ask_info(&third).connections, 2u);
