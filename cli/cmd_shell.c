@@ -420,7 +420,7 @@ static void begin(struct run *run)
     shell->wait.data = shell;
     receiver_init(&shell->receiver, run, &hooks, shell);
     shell->receiver.keep_starts = true;
-    if (shell->args->file == NULL || strcmp(shell->args->file, "-") == 0)
+    if (shell->args->file == NULL)
         return;
     if (input_init(&shell->file, &run->loop, shell->args->file, '\n', LONGEST_LINE, arrived_cb, shell) !=
         PS_OK) {
