@@ -38,6 +38,7 @@ static struct buffer *buffer_new(size_t size)
     if (buffer == NULL)
         return NULL;
     buffer->refs = 1;
+    buffer->charged = false;
     buffer->size = size;
     return buffer;
 }

@@ -20,7 +20,8 @@ enum {
 
 struct buffer {
     unsigned refs;
-    size_t size; /* bytes in `data` */
+    bool charged; /* somebody already answers for the memory of the whole buffer, who pins it for long */
+    size_t size;  /* bytes in `data` */
     uint8_t data[];
 };
 

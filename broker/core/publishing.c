@@ -378,7 +378,6 @@ static bool prepare_group(struct publication *publication, struct group *group, 
 {
     struct broker *broker = publication->broker;
     uint32_t sound = check_messages(publication, group, check_topic(broker, group->in->topic));
-    publication->charge += group->bytes;
     group->write.op = (struct store_op){.kind = STORE_APPEND, .status = PS_OK};
     if (sound == 0)
         return true;
@@ -458,6 +457,15 @@ static void submit(struct publication *publication)
     }
 }
 
+/* The receive buffer is charged whole to the first publication in it: a few bytes of it pin all of it. */
+static uint64_t memory_pinned(const struct publication *publication)
+{
+    uint64_t buffer = publication->owner->charged ? 0 : publication->owner->size;
+    publication->owner->charged = true;
+    return buffer + arena_size(publication->arena) + sizeof *publication +
+           publication->group_count * sizeof(struct group);
+}
+
 void publish_receive(struct session *session, struct client_frame *frame, struct buffer *owner,
                      struct arena **arena)
 {
@@ -485,8 +493,7 @@ void publish_receive(struct session *session, struct client_frame *frame, struct
         give_up(publication);
         return;
     }
-    publication->charge += arena_size(publication->arena) + sizeof *publication +
-                           publication->group_count * sizeof(struct group);
+    publication->charge = memory_pinned(publication);
     charge(publication);
     submit(publication);
 }
