@@ -19,7 +19,8 @@ def _flatten(suite):
 
 
 def _name(case):
-    return f"{type(case).__name__}.{case._testMethodName}"
+    method = getattr(case, "_testMethodName", None)  # None: what failed is the set-up of a whole class
+    return f"{type(case).__name__}.{method}" if method else str(case)
 
 
 class _Result(unittest.TestResult):
