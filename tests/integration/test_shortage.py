@@ -19,6 +19,11 @@ def small_files():
     resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
 
 
+def sanitized(server):
+    with open(f"/proc/{server.pid}/maps", encoding="ascii") as maps:
+        return "libasan" in maps.read()
+
+
 class Descriptors(Case):
     def test_more_connections_than_descriptors(self):
         server = self.broker(preexec=few_descriptors)
@@ -102,7 +107,8 @@ class Greedy(Case):
             self.run_psctl(server, "ping")
             client.close()
         wait_until(lambda: self.info(server)["connections"] == 1, "the greedy to be gone")
-        self.assertLess(self.info(server)["memory_bytes"] - before, 150 << 20)
+        if not sanitized(server):  # which keeps freed memory for a while
+            self.assertLess(self.info(server)["memory_bytes"] - before, 150 << 20)
         self.assertEqual(server.terminate(), 0, server.err)
 
     def test_publishing_without_reading_answers(self):
