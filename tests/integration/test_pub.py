@@ -137,7 +137,7 @@ class Messages(Case):
 
     def test_records_that_end_with_nul(self):
         done = self.run_psctl(self.server, "pub", "t", "--lines", "-0", "-", stdin=b"a\nb\0\0c")
-        self.assertEqual(done.out, b"0\n1\n2\n")
+        self.assertEqual(done.out, b"0\0" b"1\0" b"2\0")
         self.assertEqual(self.payloads(), [b"a\nb", b"", b"c"])
 
     def test_publisher_id_is_kept(self):
