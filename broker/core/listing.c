@@ -1,7 +1,10 @@
 /* ListSubscriptions: pages of stored subscriptions are read, and for each the positions in its topics: those of an
  * attached one are known here, the others are resolved by the store, in chunks.
  *
- *     READING a page ──► SHOWING, one chunk of topics a step ◄──► RESOLVING a chunk
+ *     WAITING ──► READING a page ──► SHOWING, one chunk of topics a step ◄──► RESOLVING a chunk
+ *
+ * It is as new as everything acknowledged before it: what has not reached the store by then is waited for, because
+ * a subscription that was detached in between is known to the store only.
  *
  * A producer of its session while SHOWING, so a client that does not read its answers costs no more than one
  * frame. Every frame says `more` but the last, which is empty. */
@@ -24,6 +27,7 @@ struct listing {
     struct producer producer;
     struct broker *broker;
     struct reply reply;
+    struct offsets_waiter acknowledged;
     struct log_read read;
     struct entry *page[LISTING_PAGE];
     uint32_t count, at;
@@ -274,6 +278,16 @@ static void listing_gone(struct producer *producer)
     listing_free(LIST_OBJECT(producer, struct listing, producer));
 }
 
+static void acknowledged_cb(struct offsets_waiter *waiter, enum ps_status status)
+{
+    struct listing *listing = LIST_OBJECT(waiter, struct listing, acknowledged);
+    (void)status; /* what was refused is not committed, and is listed so */
+    if (listing->reply.session == NULL)
+        listing_free(listing);
+    else
+        read_page(listing);
+}
+
 void request_list_subscriptions(struct session *session, const struct client_frame *frame)
 {
     struct span id = frame->list_subscriptions;
@@ -296,6 +310,10 @@ void request_list_subscriptions(struct session *session, const struct client_fra
         memcpy(listing->id, id.data, id.size);
         listing->id_size = id.size;
     }
+    listing->acknowledged.done = acknowledged_cb;
     reply_init(&listing->reply, session, frame->request_id, true);
-    read_page(listing);
+    if (offsets_idle(&session->broker->offsets))
+        read_page(listing);
+    else
+        offsets_wait(session->broker, &listing->acknowledged);
 }

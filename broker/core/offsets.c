@@ -2,13 +2,14 @@
 
 #include "attachment.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 static const uint64_t delay_ns = 100 * 1000000u;
 static const uint64_t retry_ns = 1000 * 1000000u;
 
-struct offset_waiter {
-    struct list link;
+struct waiting_reply {
+    struct offsets_waiter waiter;
     struct reply reply;
 };
 
@@ -51,27 +52,34 @@ void offsets_forget(struct cursor *cursor)
 
 /* ------------------------------------------------------------------------------------------------ waiters */
 
+static void answer(struct offsets_waiter *waiter, enum ps_status status)
+{
+    struct waiting_reply *waiting = LIST_OBJECT(waiter, struct waiting_reply, waiter);
+    if (status == PS_OK)
+        reply_done(&waiting->reply);
+    else
+        reply_refuse(&waiting->reply, status);
+    free(waiting);
+}
+
 bool offsets_hold_waiter(struct list *list, struct session *session, struct optional_u64 request_id)
 {
-    struct offset_waiter *waiter = malloc(sizeof *waiter);
-    if (waiter == NULL)
+    struct waiting_reply *waiting = malloc(sizeof *waiting);
+    if (waiting == NULL)
         return false;
-    list_init(&waiter->link);
-    list_append(list, &waiter->link);
-    reply_init(&waiter->reply, session, request_id, true);
+    waiting->waiter.done = answer;
+    list_init(&waiting->waiter.link);
+    list_append(list, &waiting->waiter.link);
+    reply_init(&waiting->reply, session, request_id, true);
     return true;
 }
 
 static void answer_waiters(struct list *list, enum ps_status status)
 {
     while (!list_empty(list)) {
-        struct offset_waiter *waiter = LIST_OBJECT(list->next, struct offset_waiter, link);
+        struct offsets_waiter *waiter = LIST_OBJECT(list->next, struct offsets_waiter, link);
         list_remove(&waiter->link);
-        if (status == PS_OK)
-            reply_done(&waiter->reply);
-        else
-            reply_refuse(&waiter->reply, status);
-        free(waiter);
+        waiter->done(waiter, status);
     }
 }
 
@@ -94,6 +102,14 @@ void offsets_answer(struct broker *broker, struct session *session, struct optio
         session_close(session);
         return;
     }
+    offsets_hurry(broker);
+}
+
+void offsets_wait(struct broker *broker, struct offsets_waiter *waiter)
+{
+    assert(!offsets_idle(&broker->offsets));
+    list_init(&waiter->link);
+    list_append(&broker->offsets.waiters, &waiter->link);
     offsets_hurry(broker);
 }
 

@@ -13,9 +13,16 @@ struct broker;
 struct cursor;
 struct session;
 
+/* Somebody who wants to know when what was acknowledged is committed. `done` is called once: PS_OK, or why the
+ * write was refused. */
+struct offsets_waiter {
+    struct list link;
+    void (*done)(struct offsets_waiter *waiter, enum ps_status status);
+};
+
 struct offsets {
     struct list dirty;   /* cursors */
-    struct list waiters; /* replies that wait for what is dirty now */
+    struct list waiters; /* they wait for what is dirty now */
     struct list writes;  /* under way, oldest first */
     uint64_t due_ns;     /* UINT64_MAX: nothing waits */
     bool urgent;         /* write again when the one under way is done */
@@ -31,6 +38,9 @@ void offsets_forget(struct cursor *cursor);
 /* Answers Done when everything acknowledged so far is committed; at once when nothing is under way. */
 void offsets_answer(struct broker *broker, struct session *session, struct optional_u64 request_id);
 
+/* Waits until everything acknowledged so far is committed or refused. Not to be called while offsets_idle(). */
+void offsets_wait(struct broker *broker, struct offsets_waiter *waiter);
+
 /* Submits all that waits, whatever is under way: before a write that must come later in the same source. */
 void offsets_submit(struct broker *broker);
 /* In front of another write: submits unless one is under way. */
@@ -45,9 +55,7 @@ static inline bool offsets_idle(const struct offsets *offsets)
     return list_empty(&offsets->dirty) && list_empty(&offsets->writes);
 }
 
-/* A reply that waits for a commit; the list node is its owner's. */
-struct offset_waiter;
-/* Adds a waiter to a list of a seeking attachment; false: out of memory. */
+/* Adds a reply that waits to a list of a seeking attachment; false: out of memory. */
 bool offsets_hold_waiter(struct list *list, struct session *session, struct optional_u64 request_id);
 /* The attachment's seek failed: its waiters go on with the others. */
 void offsets_release_waiters(struct broker *broker, struct list *list);

@@ -353,6 +353,70 @@ Test(durable, the_listing_tells_committed_offsets_and_lags)
     ASSERT_NO_LEAKS();
 }
 
+static uint64_t listed_offset(struct client *client)
+{
+    const struct subscription_list *list =
+        &client_expect(client, SERVER_SUBSCRIPTION_LIST)->subscription_list;
+    cr_assert_eq(list->subscription_count, 1u);
+    cr_assert_eq(list->subscriptions[0].position_count, 1u);
+    uint64_t committed = list->subscriptions[0].positions[0].committed;
+    cr_assert_not(client_expect(client, SERVER_SUBSCRIPTION_LIST)->subscription_list.more);
+    return committed;
+}
+
+Test(durable, a_listing_is_as_new_as_everything_acknowledged_before_it)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+    publish_many(publisher, "A", 6);
+    struct client_frame list = {.kind = CLIENT_LIST_SUBSCRIPTIONS};
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+
+    /* The first write is under way and the second is not even that when the subscriber goes; every read is
+     * answered before any write. */
+    client_send(client, &ack);
+    world_pass(world, 100);
+    cr_assert_eq(world->write_count, 1u);
+    ack.ack.next_offset = 5;
+    client_send(client, &ack);
+    client_disconnect(client);
+    client_request(publisher, &list);
+    while (world->read_count > 0)
+        world_complete_read(world, 0);
+    world_settle(world);
+
+    cr_assert_eq(listed_offset(publisher), 5u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(durable, a_listing_that_waits_ends_with_its_connection_and_goes_on_after_a_refusal)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client *leaving = world_connect(world, 2, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+    publish_many(publisher, "A", 6);
+    struct client_frame list = {.kind = CLIENT_LIST_SUBSCRIPTIONS};
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+    client_send(client, &ack);
+    client_disconnect(client);
+
+    client_request(publisher, &list);
+    client_request(leaving, &list);
+    cr_assert_eq(world->read_count, 0u);
+    client_disconnect(leaving);
+    world->next_op = PS_DISK_FULL;
+    world_settle(world);
+
+    cr_assert_eq(listed_offset(publisher), 0u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(durable, offsets_refused_by_the_store_are_written_again)
 {
     struct world *world = world_new(NULL);
