@@ -45,6 +45,11 @@ void store_log(const struct sqlite_store *store, int level, const char *format, 
 uint64_t monotonic_ms(void);
 uint64_t monotonic_us(void);
 
+/* How much room there is on disk, asked for at most every 100 ms. */
+void store_sample_disk(struct sqlite_store *store);
+
+void store_get_state(struct sqlite_store *store, struct store_state *state);
+
 /* Inside a transaction. */
 enum ps_status store_put_number(struct sqlite_store *store, const char *name, int64_t value);
 

@@ -1,0 +1,219 @@
+/* A commit: checkpoint if due ─▶ BEGIN IMMEDIATE (an outside lock is waited out) ─▶ nobody else wrote? ─▶
+ * operations ─▶ a slice of the index, a step of the sweeper ─▶ COMMIT ─▶ promote what was staged.
+ * Before COMMIT every failure is undone. After COMMIT's own failure nothing is answered, the store refuses everything
+ * from then on, and a new start finds out. */
+#include "commit.h"
+
+#include "sqlite_store.h"
+#include "subscriptions.h"
+#include "transaction.h"
+
+enum { SWEEP_EVERY_MS = 100 };
+
+static void set_status(struct store_op *op, enum ps_status status)
+{
+    op->status = status;
+    if (op->kind == STORE_APPEND) {
+        op->append.accepted = 0;
+        for (uint32_t i = 0; i < op->append.count; i++)
+            op->append.messages[i].status = status;
+    }
+}
+
+/* Whether publications are taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. */
+static enum ps_status admission(struct sqlite_store *store)
+{
+    store_sample_disk(store);
+    if (store->free_disk_bytes < store->config.disk_floor_bytes)
+        return PS_DISK_FULL;
+    return store->checkpoint.wal_bytes > store->config.wal_hard_bytes ? PS_STORAGE_BUSY : PS_OK;
+}
+
+/* An outcome that store.h lists for an operation of this kind; everything else undoes the transaction. */
+static bool is_outcome(enum ps_status status)
+{
+    return status == PS_OK || status == PS_NO_SUCH_SUBSCRIPTION || status == PS_NO_SUCH_TOPIC ||
+           status == PS_OUT_OF_RANGE;
+}
+
+static enum ps_status execute(struct sqlite_store *store, struct store_op *op)
+{
+    switch (op->kind) {
+    case STORE_ATTACH:
+        return subscription_attach(store, &op->attach);
+    case STORE_OFFSETS:
+        return subscription_offsets(store, &op->offsets);
+    case STORE_SEEK:
+        return subscription_seek(store, &op->seek);
+    case STORE_FORGET:
+        return subscription_forget(store, &op->forget);
+    case STORE_DELETE_TOPIC:
+        return topic_delete(store, &op->delete_topic);
+    default:
+        return append_queue(store, op);
+    }
+}
+
+/* Appends gather, to be grouped by topic, until an operation of another kind comes. */
+static enum ps_status execute_all(struct sqlite_store *store, struct store_op **ops, size_t count,
+                                  enum ps_status admitted)
+{
+    enum ps_status status = PS_OK;
+
+    for (size_t i = 0; i < count && status == PS_OK; i++) {
+        if (ops[i]->kind == STORE_APPEND && admitted != PS_OK) {
+            set_status(ops[i], admitted);
+            continue;
+        }
+        if (ops[i]->kind != STORE_APPEND)
+            status = append_flush(store);
+        if (status != PS_OK)
+            break;
+        status = execute(store, ops[i]);
+        if (is_outcome(status)) {
+            ops[i]->status = status;
+            status = PS_OK;
+        }
+    }
+    return status == PS_OK ? append_flush(store) : status;
+}
+
+static enum ps_status flush_index(struct sqlite_store *store, size_t budget)
+{
+    bool due = epochs_due(&store->epochs);
+    enum ps_status status = epochs_flush(&store->epochs, &store->db, &store->source, budget, store->now);
+
+    if (status == PS_OK && due && store->epochs.staged_last) {
+        status = store_put_number(store, "next_seq", (int64_t)store->staged_next_seq);
+        if (status == PS_OK)
+            status = store_put_number(store, "last_published_at", store->last_published);
+    }
+    return status;
+}
+
+/* Background work that shares the commit's sync. */
+static enum ps_status ride_along(struct sqlite_store *store)
+{
+    size_t budget = store->config.slice_runs + 2 * (size_t)store->appender.staged_rows;
+    enum ps_status status = flush_index(store, budget);
+
+    if (status == PS_OK && sweeper_due(store) && monotonic_ms() - store->sweeper.stepped_at >= SWEEP_EVERY_MS)
+        status = sweeper_step(store);
+    return status;
+}
+
+static enum ps_status refuse_all(struct store_op **ops, size_t count, enum ps_status status)
+{
+    for (size_t i = 0; i < count; i++)
+        set_status(ops[i], status);
+    return status;
+}
+
+/* A refusal that keeps the store alive: the whole transaction was undone. */
+static bool is_survivable(enum ps_status status)
+{
+    return status == PS_DISK_FULL || status == PS_NO_MEMORY || status == PS_STORAGE_BUSY;
+}
+
+static enum ps_status fail(struct sqlite_store *store, struct store_op **ops, size_t count,
+                           enum ps_status status)
+{
+    if (status == PS_UNKNOWN) {
+        store->failed = true;
+        for (size_t i = 0; i < count; i++)
+            if (ops[i]->status == PS_OK)
+                set_status(ops[i], PS_UNKNOWN);
+        return status;
+    }
+    if (is_survivable(status)) {
+        refuse_all(ops, count, status);
+        return PS_OK;
+    }
+    store->failed = true;
+    if (status != PS_FOREIGN_WRITER) {
+        store_log(store, 3, "event=storage_failed status=%s code=%d text=\"%s\"", ps_status_name(status),
+                  sqlite3_extended_errcode(store->db.handle), sqlite3_errmsg(store->db.handle));
+        status = PS_STORAGE_FAILED;
+    }
+    return refuse_all(ops, count, status);
+}
+
+static enum ps_status commit_ops(struct sqlite_store *store, struct store_op **ops, size_t count)
+{
+    enum ps_status status = checkpoint_if_due(store);
+    enum ps_status admitted;
+
+    if (status == PS_OK)
+        status = transaction_begin(store);
+    if (status == PS_OK) {
+        admitted = admission(store);
+        status = execute_all(store, ops, count, admitted);
+        if (status == PS_OK && admitted == PS_OK)
+            status = ride_along(store);
+        if (status == PS_OK)
+            status = transaction_end(store);
+    }
+    if (status == PS_OK)
+        return PS_OK;
+    transaction_roll_back(store);
+    return fail(store, ops, count, status);
+}
+
+enum ps_status commit_group(struct store *base, struct store_op **ops, size_t count,
+                            struct store_state *state)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    enum ps_status status =
+        store->failed ? refuse_all(ops, count, PS_STORAGE_FAILED) : commit_ops(store, ops, count);
+
+    store_get_state(store, state);
+    return status;
+}
+
+/* --------------------------------------------------------------------------------------------------- work */
+
+/* A commit of background work alone. */
+static enum ps_status work_step(struct sqlite_store *store, bool index, size_t budget)
+{
+    enum ps_status status = transaction_begin(store);
+
+    if (status == PS_OK)
+        status = index ? flush_index(store, budget) : sweeper_step(store);
+    if (status == PS_OK)
+        status = transaction_end(store);
+    if (status == PS_OK)
+        return PS_OK;
+    transaction_roll_back(store);
+    return fail(store, NULL, 0, status) == PS_OK ? status : PS_STORAGE_FAILED;
+}
+
+bool commit_work(struct store *base, struct store_state *state)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    size_t slice = store->config.idle_slice_runs;
+    enum ps_status status = PS_OK;
+    bool more = false;
+
+    if (!store->failed)
+        status = checkpoint_if_due(store);
+    if (status != PS_OK)
+        store->failed = true;
+    if (!store->failed && admission(store) == PS_OK) {
+        if (epochs_due(&store->epochs))
+            status = work_step(store, true, slice);
+        else if (sweeper_due(store))
+            status = work_step(store, false, 0);
+        more = status == PS_OK && (epochs_due(&store->epochs) || sweeper_due(store));
+    }
+    store_get_state(store, state);
+    return more;
+}
+
+void commit_index(struct sqlite_store *store)
+{
+    if (epochs_close_open(&store->epochs) != PS_OK)
+        return;
+    while (!store->failed && epochs_due(&store->epochs) &&
+           work_step(store, true, store->config.idle_slice_runs) == PS_OK)
+        ;
+}

@@ -1,0 +1,103 @@
+/* BEGIN IMMEDIATE is the first statement, so that nothing is read before the lock is ours. A failure before COMMIT
+ * is undone whole; COMMIT's own failure leaves the outcome open: the frames may be in the file. */
+#include "transaction.h"
+#include "sqlite_store.h"
+
+#include <time.h>
+
+enum { LOCK_LOG_MS = 1000 };
+static const int64_t CLAMP_LOG_MICROSECONDS = 60 * 1000000;
+
+/* Never below the last one, so that a time is found by binary search over seq. */
+static void stamp(struct sqlite_store *store)
+{
+    struct timespec now;
+    uint64_t at = monotonic_ms();
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    store->now = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    if (store->now >= store->last_published)
+        return;
+    if (store->last_published - store->now > CLAMP_LOG_MICROSECONDS &&
+        (store->clamped_logged_at == 0 || at - store->clamped_logged_at > 60 * 1000)) {
+        store->clamped_logged_at = at;
+        store_log(store, 4,
+                  "event=clock_behind microseconds=%lld text=\"the clock is behind the last message; "
+                  "new ones carry its time\"",
+                  (long long)(store->last_published - store->now));
+    }
+    store->now = store->last_published;
+}
+
+int64_t transaction_data_version(struct sqlite_store *store)
+{
+    sqlite3_stmt *select = database_statement(&store->db, STATEMENT_DATA_VERSION);
+    int64_t version = -1;
+
+    if (select != NULL && sqlite3_step(select) == SQLITE_ROW)
+        version = sqlite3_column_int64(select, 0);
+    sqlite3_reset(select);
+    return version;
+}
+
+void transaction_roll_back(struct sqlite_store *store)
+{
+    if (!sqlite3_get_autocommit(store->db.handle))
+        database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK));
+    append_discard(store);
+    sqlite_topics_discard(&store->topics);
+    epochs_discard(&store->epochs);
+    sweeper_discard(&store->sweeper);
+}
+
+enum ps_status transaction_begin(struct sqlite_store *store)
+{
+    uint64_t started = monotonic_ms();
+    uint64_t logged = 0;
+    enum ps_status status;
+
+    while ((status = database_run(&store->db, database_statement(&store->db, STATEMENT_BEGIN_WRITE))) ==
+           PS_STORAGE_BUSY) {
+        uint64_t waited = monotonic_ms() - started;
+
+        if (waited >= LOCK_LOG_MS && (logged == 0 || waited - logged >= 10 * LOCK_LOG_MS)) {
+            logged = waited;
+            store_log(store, 4,
+                      "event=database_locked waited_ms=%llu text=\"another process holds a lock on "
+                      "psbroker.db; publishing waits\"",
+                      (unsigned long long)waited);
+        }
+    }
+    if (status != PS_OK)
+        return status;
+    if (transaction_data_version(store) != store->data_version) {
+        store_log(store, 3,
+                  "event=foreign_writer text=\"another program wrote to psbroker.db while the broker "
+                  "was running\"");
+        return PS_FOREIGN_WRITER;
+    }
+    stamp(store);
+    return PS_OK;
+}
+
+enum ps_status transaction_end(struct sqlite_store *store)
+{
+    sqlite3_stmt *commit = database_statement(&store->db, STATEMENT_COMMIT);
+    int rc = commit == NULL ? SQLITE_NOMEM : sqlite3_step(commit);
+    int extended = sqlite3_extended_errcode(store->db.handle);
+
+    sqlite3_reset(commit);
+    if (rc == SQLITE_DONE) {
+        append_promote(store);
+        sqlite_topics_promote(&store->topics);
+        epochs_promote(&store->epochs);
+        sweeper_promote(&store->sweeper);
+        return PS_OK;
+    }
+    transaction_roll_back(store);
+    /* Without room the last frame, which carries the commit mark, was not written whole, and no sync follows. */
+    if ((rc & 0xff) == SQLITE_FULL && sqlite3_get_autocommit(store->db.handle))
+        return PS_DISK_FULL;
+    store_log(store, 3, "event=commit_failed code=%d text=\"%s\"", extended, sqlite3_errstr(extended));
+    return PS_UNKNOWN;
+}
