@@ -1,9 +1,9 @@
 #include "sqlite_case.h"
+#include "tmpdir.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static void keep_log(void *ctx, int level, const char *text)
 {
@@ -16,8 +16,7 @@ static void keep_log(void *ctx, int level, const char *text)
 void sqlite_case_init(struct sqlite_case *place)
 {
     *place = (struct sqlite_case){0};
-    snprintf(place->directory, sizeof(place->directory), "/tmp/psbroker-sqlite-XXXXXX");
-    cr_assert_not_null(mkdtemp(place->directory));
+    cr_assert(tmpdir_make(place->directory));
     snprintf(place->file, sizeof(place->file), "%s/psbroker.db", place->directory);
     place->config =
         (struct store_sqlite_config){.directory = place->directory, .log = keep_log, .log_ctx = place};
@@ -25,16 +24,8 @@ void sqlite_case_init(struct sqlite_case *place)
 
 void sqlite_case_deinit(struct sqlite_case *place)
 {
-    static const char *const endings[] = {"", "-wal", "-shm"};
-
     sqlite_case_close(place);
-    for (size_t i = 0; i < 3; i++) {
-        char path[128];
-
-        snprintf(path, sizeof(path), "%s%s", place->file, endings[i]);
-        unlink(path);
-    }
-    rmdir(place->directory);
+    tmpdir_remove(place->directory);
 }
 
 enum ps_status sqlite_case_try_open(struct sqlite_case *place)
