@@ -7,6 +7,8 @@ import subprocess
 import threading
 
 import tap
+import wire
+from wire import Wire
 
 from psbroker_test import PSCTL, Case, wait_until
 
@@ -62,6 +64,29 @@ class Memory(Case):
         peak = server.peak_memory()
         print(f"# and after it caught up: {peak / 1e6:.1f} MB")
         self.assertLess(peak, MEMORY_BOUND)
+        self.assertEqual(server.terminate(), 0)
+
+    def test_a_reader_with_endless_credit_that_does_not_read(self):
+        """psctl limits itself by credit; this one leaves all limits to the broker."""
+        path = self.lines(MESSAGES)
+        server = self.broker()
+        client = Wire(server.port, limit=600)
+        self.addCleanup(client.close)
+        subscribed = client.subscribe("t", start=wire.BEGINNING)
+        self.publish(server, path)
+        peak = server.peak_memory()
+        print(f"# broker's peak memory beside a reader that does not read: {peak / 1e6:.1f} MB")
+        self.assertLess(peak, MEMORY_BOUND)
+        offset = 0
+        while offset < MESSAGES:
+            delivery = client.next("delivery").delivery
+            self.assertEqual(delivery.subscription, subscribed.subscription)
+            for message in delivery.messages:
+                self.assertEqual(message.offset, offset)
+                self.assertEqual(message.payload[:9], b"%09d" % offset)
+                offset += 1
+        self.assertLess(server.peak_memory(), MEMORY_BOUND)
+        client.close()
         self.assertEqual(server.terminate(), 0)
 
     def test_the_wal_stays_bounded_under_continuous_readers(self):
