@@ -109,7 +109,8 @@ void broker_load_topic(void *ctx, const struct store_topic *stored)
 {
     struct broker *broker = ctx;
     struct topic *topic = topics_obtain(&broker->topics, stored->name);
-    if (topic == NULL || !runs_reserve(&topic->runs, (uint32_t)stored->recent_count)) {
+    if (topic == NULL || stored->recent_count > UINT32_MAX / 2 ||
+        !runs_reserve(&topic->runs, (uint32_t)stored->recent_count)) {
         topic_unref(topic);
         broker->load_failed = true;
         return;

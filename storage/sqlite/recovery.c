@@ -4,6 +4,8 @@
 #include "recovery.h"
 #include "sqlite_store.h"
 
+#include "topic.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -137,8 +139,28 @@ static enum ps_status remember(struct by_id *by_id, uint64_t topic_id, struct to
     return PS_OK;
 }
 
+static enum ps_status damaged_topic(uint64_t topic_id, char *error, size_t error_size)
+{
+    snprintf(error, error_size,
+             "the row with topic_id %lld of table topics in psbroker.db is damaged; restore the database "
+             "from a backup",
+             (long long)topic_id);
+    return PS_DAMAGED;
+}
+
+/* Nobody writes a negative number, a name that was not checked or a topic without a first message. */
+static bool is_topic(sqlite3_stmt *row, uint64_t topic_id, const struct topic_facts *facts)
+{
+    for (int column = 2; column <= 6; column++)
+        if (sqlite3_column_int64(row, column) < 0)
+            return false;
+    return topic_id > 0 && topic_id <= UINT32_MAX && facts->created_seq > 0 &&
+           topic_validate(column_span(row, 1)) == PS_OK;
+}
+
 /* Deleted topics are remembered only while the tail is read: their rows may stand there. */
-static enum ps_status load_topic(struct sqlite_store *store, sqlite3_stmt *row, struct by_id *by_id)
+static enum ps_status load_topic(struct sqlite_store *store, sqlite3_stmt *row, struct by_id *by_id,
+                                 char *error, size_t error_size)
 {
     struct topic_facts facts = {.exists = sqlite3_column_int(row, 7) == 0,
                                 .created_seq = column_u64(row, 2),
@@ -150,8 +172,8 @@ static enum ps_status load_topic(struct sqlite_store *store, sqlite3_stmt *row, 
     enum ps_status status = PS_OK;
     struct topic *topic;
 
-    if (topic_id == 0 || topic_id > UINT32_MAX)
-        return PS_DAMAGED;
+    if (!is_topic(row, topic_id, &facts))
+        return damaged_topic(topic_id, error, error_size);
     if (swept < facts.first_offset)
         status = sweeper_note(&store->sweeper, topic_id, facts.first_offset,
                               facts.exists ? facts.created_seq - 1 : facts.last_seq);
@@ -167,7 +189,8 @@ static enum ps_status load_topic(struct sqlite_store *store, sqlite3_stmt *row, 
     return remember(by_id, topic_id, topic);
 }
 
-static enum ps_status load_topics(struct sqlite_store *store, struct by_id *by_id)
+static enum ps_status load_topics(struct sqlite_store *store, struct by_id *by_id, char *error,
+                                  size_t error_size)
 {
     sqlite3_stmt *list = database_statement(&store->db, STATEMENT_LIST_TOPICS);
     enum ps_status status = PS_OK;
@@ -176,7 +199,7 @@ static enum ps_status load_topics(struct sqlite_store *store, struct by_id *by_i
     if (list == NULL)
         return database_error(&store->db);
     while (status == PS_OK && (rc = sqlite3_step(list)) == SQLITE_ROW)
-        status = load_topic(store, list, by_id);
+        status = load_topic(store, list, by_id, error, error_size);
     sqlite3_reset(list);
     store->sweeper.committed_count = store->sweeper.topic_count;
     return status == PS_OK ? database_status(rc) : status;
@@ -230,7 +253,21 @@ static enum ps_status load_tail(struct sqlite_store *store, const struct by_id *
     return status == PS_OK ? database_status(rc) : status;
 }
 
-static enum ps_status load_floors(struct sqlite_store *store)
+/* Ends that only the tail could complete. */
+static enum ps_status check_topics(const struct by_id *by_id, char *error, size_t error_size)
+{
+    for (size_t i = 0; i < by_id->capacity; i++) {
+        const struct topic *topic = by_id->topics[i];
+
+        if (topic != NULL && topic->committed.exists &&
+            topic->committed.first_offset > topic->committed.next_offset)
+            return damaged_topic(topic->topic_id, error, error_size);
+    }
+    return PS_OK;
+}
+
+/* A floor is committed together with the rows below it: one above them says that rows are missing. */
+static enum ps_status load_floors(struct sqlite_store *store, char *error, size_t error_size)
 {
     sqlite3_stmt *last = database_statement(&store->db, STATEMENT_LAST_ROW);
     uint64_t seq = 0;
@@ -249,8 +286,13 @@ static enum ps_status load_floors(struct sqlite_store *store)
         status = get_number(store, "next_seq", &seq);
     if (status == PS_OK)
         status = get_number(store, "last_published_at", &published);
-    if (seq > store->next_seq)
-        store->next_seq = seq;
+    if (status == PS_OK && seq > store->next_seq) {
+        snprintf(error, error_size,
+                 "records of psbroker.db are missing between seq %llu and %llu; restore the database from a "
+                 "backup",
+                 (unsigned long long)store->next_seq, (unsigned long long)seq);
+        return PS_DAMAGED;
+    }
     if ((int64_t)published > store->last_published)
         store->last_published = (int64_t)published;
     store->staged_next_seq = store->next_seq;
@@ -260,10 +302,12 @@ static enum ps_status load_floors(struct sqlite_store *store)
 enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t error_size)
 {
     struct by_id by_id = {0};
-    enum ps_status status = load_topics(store, &by_id);
+    enum ps_status status = load_topics(store, &by_id, error, error_size);
 
     if (status == PS_OK)
         status = load_tail(store, &by_id, error, error_size);
+    if (status == PS_OK)
+        status = check_topics(&by_id, error, error_size);
     for (size_t i = 0; i < by_id.capacity; i++)
         if (by_id.topics[i] != NULL)
             by_id.topics[i]->group = NULL;
@@ -271,7 +315,7 @@ enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t err
     /* The topics' next id must survive: it is what the rows said. */
     sqlite_topics_discard(&store->topics);
     if (status == PS_OK)
-        status = load_floors(store);
+        status = load_floors(store, error, error_size);
     /* How many bytes the tail holds is not known, so it becomes epochs of its own at once. */
     return status == PS_OK ? epochs_close_open(&store->epochs) : status;
 }

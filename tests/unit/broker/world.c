@@ -192,7 +192,17 @@ static void make_broker(struct world *world)
     cr_assert_not(broker_load_failed(world->broker));
 }
 
-struct world *world_new(const struct broker_config *config)
+static void take_store(struct world *world, struct store *store, const struct store_opened *opened)
+{
+    world->store = store;
+    world->opened = *opened;
+    world->state = opened->state;
+    cr_assert_eq(store_reader_new(world->store, &world->reader), PS_OK);
+    make_broker(world);
+}
+
+struct world *world_new_on(const struct broker_config *config, struct store *store,
+                           const struct store_opened *opened)
 {
     struct world *world = calloc(1, sizeof *world);
     cr_assert_not_null(world);
@@ -200,11 +210,16 @@ struct world *world_new(const struct broker_config *config)
     world->damaged_offset = UINT64_MAX;
     if (config != NULL)
         world->config = *config;
-    cr_assert_eq(store_memory_open(&world->store, &world->opened), PS_OK);
-    cr_assert_eq(store_reader_new(world->store, &world->reader), PS_OK);
-    world->state = world->opened.state;
-    make_broker(world);
+    take_store(world, store, opened);
     return world;
+}
+
+struct world *world_new(const struct broker_config *config)
+{
+    struct store *store;
+    struct store_opened opened;
+    cr_assert_eq(store_memory_open(&store, &opened), PS_OK);
+    return world_new_on(config, store, &opened);
 }
 
 static void end_broker(struct world *world)
@@ -224,11 +239,22 @@ void world_restart(struct world *world)
     make_broker(world);
 }
 
-void world_free(struct world *world)
+static void end_store(struct world *world)
 {
     end_broker(world);
     store_reader_free(world->reader);
     store_close(world->store);
+}
+
+void world_move(struct world *world, struct store *store, const struct store_opened *opened)
+{
+    end_store(world);
+    take_store(world, store, opened);
+}
+
+void world_free(struct world *world)
+{
+    end_store(world);
     free(world);
 }
 

@@ -51,6 +51,11 @@ struct world {
 };
 
 struct world *world_new(const struct broker_config *config);
+/* On another store, which it takes. */
+struct world *world_new_on(const struct broker_config *config, struct store *store,
+                           const struct store_opened *opened);
+/* The broker goes, with the store it had, and comes again on that one, which it takes. */
+void world_move(struct world *world, struct store *store, const struct store_opened *opened);
 /* Disconnects all, completes what is under way, checks that nothing is left charged, frees. */
 void world_free(struct world *world);
 /* The broker goes without a word and comes again on the same store. */

@@ -140,6 +140,36 @@ Test(sqlite_open, a_row_of_the_tail_that_is_missing_is_named)
     expect_refusal(&place, PS_DAMAGED, "seq 2");
 }
 
+Test(sqlite_open, a_topic_that_cannot_be_one_is_named)
+{
+    static const char *const damages[] = {
+        "UPDATE topics SET name = ''",
+        "UPDATE topics SET name = printf('%0300d', 1)",
+        "UPDATE topics SET name = 'a' || char(10)",
+        "UPDATE topics SET created_seq = 0",
+        "UPDATE topics SET first_offset = -1",
+        "UPDATE topics SET first_offset = 1000",
+        "UPDATE topics SET next_offset = -1",
+        "UPDATE topics SET last_seq = -1",
+    };
+    for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+        struct sqlite_case place;
+        made_once(&place);
+        sqlite_case_outside(&place, damages[i]);
+
+        expect_refusal(&place, PS_DAMAGED, "topic_id 1 ");
+    }
+}
+
+Test(sqlite_open, records_missing_at_the_end_are_named)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    sqlite_case_outside(&place, "UPDATE settings SET value = value + 5 WHERE name = 'next_seq'");
+
+    expect_refusal(&place, PS_DAMAGED, "missing between seq 4 and 9");
+}
+
 Test(sqlite_open, the_log_keeps_its_id_and_counts_its_starts)
 {
     struct sqlite_case place;
