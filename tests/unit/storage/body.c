@@ -1,9 +1,7 @@
 #include "body.h"
 
 #include "store_memory.h"
-#ifdef HAVE_STORE_SQLITE
 #include "store_sqlite.h"
-#endif
 
 #include <criterion/criterion.h>
 
@@ -20,7 +18,6 @@ static struct store *open_memory(const char *directory, uint64_t max_topics, str
 
 const struct body memory_body = {.name = "memory", .open = open_memory, .epoch = STORE_MEMORY_EPOCH};
 
-#ifdef HAVE_STORE_SQLITE
 static struct store *open_config(const struct store_sqlite_config *config, struct store_opened *opened)
 {
     struct store *store = NULL;
@@ -54,4 +51,3 @@ static struct store *open_small(const char *directory, uint64_t max_topics, stru
 
 const struct body sqlite_small_body = {
     .name = "sqlite_small", .open = open_small, .epoch = SMALL_EPOCH, .persistent = true};
-#endif

@@ -13,10 +13,8 @@ struct body {
 };
 
 extern const struct body memory_body;
-#ifdef HAVE_STORE_SQLITE
 extern const struct body sqlite_body;
 /* The same with small epochs, slices, checkpoints and sweeps: their seams are everywhere. */
 extern const struct body sqlite_small_body;
-#endif
 
 #endif

@@ -85,9 +85,9 @@ uint64_t caller_resolve(struct caller *caller, uint64_t subscription_id, struct 
 /* Fails the running case unless both are the same, byte for byte; times are compared when both are set. */
 void assert_same_message(const struct message *actual, const struct message *expected);
 
-/* Defines one case for each body. */
-#ifdef HAVE_STORE_SQLITE
-#define STORE_TEST_SQLITE(case_name)                                                                         \
+/* Defines one case for each body that keeps what it was given. */
+#define PERSISTENT_TEST(case_name)                                                                           \
+    static void case_name##_case(struct caller *caller);                                                     \
     Test(sqlite, case_name)                                                                                  \
     {                                                                                                        \
         caller_run(&sqlite_body, case_name##_case);                                                          \
@@ -95,18 +95,17 @@ void assert_same_message(const struct message *actual, const struct message *exp
     Test(sqlite_small, case_name)                                                                            \
     {                                                                                                        \
         caller_run(&sqlite_small_body, case_name##_case);                                                    \
-    }
-#else
-#define STORE_TEST_SQLITE(case_name)
-#endif
+    }                                                                                                        \
+    static void case_name##_case(struct caller *caller)
+
+/* Defines one case for each body. */
 #define STORE_TEST(case_name)                                                                                \
     static void case_name##_case(struct caller *caller);                                                     \
     Test(memory, case_name)                                                                                  \
     {                                                                                                        \
         caller_run(&memory_body, case_name##_case);                                                          \
     }                                                                                                        \
-    STORE_TEST_SQLITE(case_name)                                                                             \
-    static void case_name##_case(struct caller *caller)
+    PERSISTENT_TEST(case_name)
 
 /* Runs a case with a fresh store and looks for leaks behind it. */
 void caller_run(const struct body *body, void (*run)(struct caller *caller));

@@ -241,12 +241,10 @@ Test(memory, topics_beyond_the_limit_are_refused_and_leave_nothing)
     topic_limit(&memory_body);
 }
 
-#ifdef HAVE_STORE_SQLITE
 Test(sqlite, topics_beyond_the_limit_are_refused_and_leave_nothing)
 {
     topic_limit(&sqlite_body);
 }
-#endif
 
 STORE_TEST(a_refused_operation_does_not_touch_its_neighbours)
 {

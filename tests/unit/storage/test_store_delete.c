@@ -116,20 +116,6 @@ STORE_TEST(a_subscription_outlives_its_topic)
 
 /* ------------------------------------------------------------------------------------------------ opening */
 
-#ifdef HAVE_STORE_SQLITE
-
-#define PERSISTENT_TEST(case_name)                                                                           \
-    static void case_name##_case(struct caller *caller);                                                     \
-    Test(sqlite, case_name)                                                                                  \
-    {                                                                                                        \
-        caller_run(&sqlite_body, case_name##_case);                                                          \
-    }                                                                                                        \
-    Test(sqlite_small, case_name)                                                                            \
-    {                                                                                                        \
-        caller_run(&sqlite_small_body, case_name##_case);                                                    \
-    }                                                                                                        \
-    static void case_name##_case(struct caller *caller)
-
 PERSISTENT_TEST(everything_is_there_after_opening_again)
 {
     caller_publish_many(caller, "A", 10);
@@ -203,5 +189,3 @@ PERSISTENT_TEST(time_does_not_go_back_after_opening_again)
         cr_assert_geq(shown.messages[i].published_at, shown.messages[i - 1].published_at);
     shown_clear(&shown);
 }
-
-#endif
