@@ -104,7 +104,8 @@ static bool decode_plain(enum member_kind kind, const struct wire_field *field, 
     return false;
 }
 
-bool decode_count(struct span bytes, uint32_t number, size_t *count)
+/* How often `number` occurs as a nested message. False when the bytes are not fields. */
+static bool count_nested(struct span bytes, uint32_t number, size_t *count)
 {
     struct wire_cursor cursor = wire_cursor_of(bytes);
     struct wire_field field;
@@ -136,7 +137,7 @@ static enum ps_status start_array(const struct member *member, struct span bytes
 {
     size_t count;
     void *array;
-    if (!decode_count(bytes, number, &count))
+    if (!count_nested(bytes, number, &count))
         return PS_MALFORMED;
     if (member->shape->max_elements > 0 && count > member->shape->max_elements)
         return PS_LIMIT_EXCEEDED;

@@ -62,9 +62,6 @@ enum ps_status decode_shape(const struct shape *shape, struct span bytes, struct
 /* An array of `count` zeroed elements. PS_LIMIT_EXCEEDED when the arena's budget ended, PS_NO_MEMORY. */
 enum ps_status decode_array(struct arena *arena, size_t count, size_t size, void **array);
 
-/* How often `number` occurs as a nested message. False when the bytes are not fields. */
-bool decode_count(struct span bytes, uint32_t number, size_t *count);
-
 /* Values of one field; false when its type or range is wrong. */
 bool decode_u32(const struct wire_field *field, uint32_t *value);
 bool decode_offset(const struct wire_field *field, uint64_t *value);

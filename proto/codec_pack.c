@@ -1,11 +1,5 @@
 #include "codec_pack.h"
 
-void scratch_deinit(struct scratch *scratch)
-{
-    arena_free(scratch->arena);
-    *scratch = (struct scratch){0};
-}
-
 void *scratch_alloc(struct scratch *scratch, size_t count, size_t size)
 {
     void *place = NULL;
@@ -103,6 +97,7 @@ enum ps_status pack_frame(struct scratch *scratch, const ProtobufCMessage *messa
         status = encode_begin(out, protobuf_c_message_get_packed_size(message), &body);
     if (status == PS_OK)
         protobuf_c_message_pack(message, body);
-    scratch_deinit(scratch);
+    arena_free(scratch->arena);
+    *scratch = (struct scratch){0};
     return status;
 }

@@ -10,7 +10,6 @@ struct scratch {
     struct arena *arena;
     bool failed; /* memory ran out: the frame is not to be packed */
 };
-void scratch_deinit(struct scratch *scratch);
 /* Uninitialised; NULL sets `failed`. */
 void *scratch_alloc(struct scratch *scratch, size_t count, size_t size);
 
@@ -30,7 +29,7 @@ char *pack_text(struct scratch *scratch, struct span text);
 void pack_start(struct scratch *scratch, const struct start_rule *rule, Psbroker__Start *start,
                 Psbroker__Start__Resume *resume);
 
-/* Packs the message as a frame unless the scratch memory failed, and gives that back. */
+/* Packs the message as a frame unless the scratch memory failed, and empties that. */
 enum ps_status pack_frame(struct scratch *scratch, const ProtobufCMessage *message, struct bytes *out);
 
 #endif

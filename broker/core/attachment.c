@@ -136,7 +136,7 @@ void attachment_free(struct attachment *a)
     free(a);
 }
 
-void attachment_move(struct attachment *a, enum attachment_state state)
+static void move(struct attachment *a, enum attachment_state state)
 {
     static const unsigned successors[] = {
         [ATTACHMENT_STORING] = 1u << ATTACHMENT_RESOLVING | 1u << ATTACHMENT_ANSWERING,
@@ -158,7 +158,7 @@ void attachment_detach(struct attachment *a)
 
 static void finish(struct attachment *a)
 {
-    attachment_move(a, ATTACHMENT_FINISHED);
+    move(a, ATTACHMENT_FINISHED);
     stop(a);
     struct list *at = a->all.next;
     for (; at != &a->all; at = at->next) {
@@ -239,7 +239,7 @@ static void resolve_next(struct attachment *a)
             break;
     }
     if (a->state == ATTACHMENT_STORING)
-        attachment_move(a, ATTACHMENT_RESOLVING);
+        move(a, ATTACHMENT_RESOLVING);
     resolve->owner = a;
     resolve->done = resolve_next_cb;
     a->resolve = resolve;
@@ -327,7 +327,7 @@ void attachment_topic_created(struct attachment *a, struct topic *topic)
 
 void attachment_answer(struct attachment *a)
 {
-    attachment_move(a, ATTACHMENT_ANSWERING);
+    move(a, ATTACHMENT_ANSWERING);
     a->answer_next = a->all.next;
     list_append(&a->session->producers, &a->answer.in_session);
     session_wants_pump(a->session);
@@ -360,6 +360,6 @@ static void answer_step(struct producer *producer)
         return;
     list_remove(&a->answer.in_session);
     reply_drop(&a->reply);
-    attachment_move(a, ATTACHMENT_LIVE);
+    move(a, ATTACHMENT_LIVE);
     attachment_schedule(a);
 }

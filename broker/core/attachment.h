@@ -67,7 +67,6 @@ static inline struct span attachment_filter(const struct attachment *a)
 struct attachment *attachment_new(struct session *session, const struct client_frame *frame);
 /* Dirty committed offsets must have been submitted before. Takes NULL. */
 void attachment_free(struct attachment *a);
-void attachment_move(struct attachment *a, enum attachment_state state);
 
 /* Ends it from the broker's side: tells the client, submits committed offsets, frees (a durable one that ended by
  * itself, with PS_END_REACHED or PS_DAMAGED, stays for its acknowledgements). */

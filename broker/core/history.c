@@ -135,7 +135,6 @@ static void start(struct cursor *cursor)
     session->slots++;
     cursor->reading = slice;
     cursor_move(cursor, CURSOR_READING);
-    broker->metrics.slices++;
     broker_read(broker, &slice->read);
 }
 

@@ -8,7 +8,6 @@ struct metrics {
     uint64_t commits;       /* commits that something of ours was in */
     uint64_t messages;      /* accepted publications */
     uint64_t delivered;     /* messages handed to sockets */
-    uint64_t slices;        /* reads of history */
     uint64_t subscriptions; /* attached now */
 };
 

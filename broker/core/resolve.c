@@ -91,20 +91,13 @@ static void resolve_done(struct log_read *read)
     broker_read_done(resolve->broker);
     if (resolve->owner != NULL)
         resolve->done(resolve);
-    resolve_free(resolve);
+    for (size_t i = 0; i < resolve->read.resolve.count; i++)
+        topic_unref(resolve->topics[i]);
+    free(resolve);
 }
 
 void resolve_submit(struct resolve *resolve)
 {
     resolve->read.done = resolve_done;
     broker_read(resolve->broker, &resolve->read);
-}
-
-void resolve_free(struct resolve *resolve)
-{
-    if (resolve == NULL)
-        return;
-    for (size_t i = 0; i < resolve->read.resolve.count; i++)
-        topic_unref(resolve->topics[i]);
-    free(resolve);
 }

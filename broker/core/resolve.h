@@ -24,13 +24,11 @@ struct resolve {
  * `mark` is that of the rule. */
 bool start_known(const struct start_rule *rule, uint64_t mark, const struct topic *topic, uint64_t *offset);
 
-/* Empty, to be filled with resolve_add() and submitted. NULL: out of memory. */
+/* Empty, to be filled with resolve_add() and submitted, which frees it. NULL: out of memory. */
 struct resolve *resolve_new(struct broker *broker, uint64_t subscription_id, const struct start_rule *rule,
                             uint64_t mark);
 /* Adds one topic; false: the chunk is full. */
 bool resolve_add(struct resolve *resolve, struct topic *topic, void *subject);
 void resolve_submit(struct resolve *resolve);
-/* One that was not submitted. Takes NULL. */
-void resolve_free(struct resolve *resolve);
 
 #endif

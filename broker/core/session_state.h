@@ -109,11 +109,6 @@ bool session_has_room(struct session *session);
 /* Keep-alive: pings, closes, and returns when to look again. */
 uint64_t session_keep_alive(struct session *session, uint64_t now_ns);
 
-static inline struct span session_id(const struct session *session)
-{
-    return (struct span){session->id, session->id_size};
-}
-
 /* What clients are told for outcomes that never travel. */
 enum ps_status wire_status(enum ps_status status);
 struct protocol_error error_with_range(enum ps_status status, uint64_t from, uint64_t to);

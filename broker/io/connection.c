@@ -7,7 +7,7 @@
  *
  *   OPEN ----------- session closes, refusal ------> ENDING    nothing is received any more; the session is
  *     |                                                |       freed at the end of the turn
- *     | peer gone, error, abort                        | all sent, FIN
+ *     | peer gone, error                               | all sent, FIN
  *     |                                                v
  *     |                                            LINGERING   waits for the peer's FIN, so that a reset
  *     |                                                |       does not take away what it has not read yet
@@ -553,12 +553,6 @@ void connections_end(struct connections *connections)
 {
     for (struct connection *c = connections->all; c != NULL; c = c->next)
         start_ending(c);
-}
-
-void connections_abort(struct connections *connections)
-{
-    for (struct connection *c = connections->all; c != NULL; c = c->next)
-        close_now(c);
 }
 
 uint64_t connections_queued_bytes(const struct connections *connections)

@@ -53,9 +53,6 @@ bool connections_flush(struct connections *connections);
 /* Sends what is queued, then closes, all of them: at most CONNECTION_SEND_SECONDS + CONNECTION_LINGER_SECONDS. */
 void connections_end(struct connections *connections);
 
-/* Closes all of them now; what is queued is lost. */
-void connections_abort(struct connections *connections);
-
 /* Bytes queued for sockets, pinned batches included. */
 uint64_t connections_queued_bytes(const struct connections *connections);
 

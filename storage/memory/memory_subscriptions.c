@@ -20,8 +20,8 @@ void memory_subscriptions_deinit(struct memory_subscriptions *subscriptions)
     *subscriptions = (struct memory_subscriptions){0};
 }
 
-size_t memory_subscriptions_place(const struct memory_subscriptions *subscriptions, struct span id,
-                                  struct span filter)
+/* Place of the first subscription that is not below (id, filter). */
+static size_t place_of(const struct memory_subscriptions *subscriptions, struct span id, struct span filter)
 {
     size_t low = 0, high = subscriptions->count;
     while (low < high) {
@@ -41,7 +41,7 @@ size_t memory_subscriptions_place(const struct memory_subscriptions *subscriptio
 struct memory_subscription *memory_subscriptions_find(const struct memory_subscriptions *subscriptions,
                                                       struct span id, struct span filter)
 {
-    size_t place = memory_subscriptions_place(subscriptions, id, filter);
+    size_t place = place_of(subscriptions, id, filter);
     if (place == subscriptions->count)
         return NULL;
     struct memory_subscription *found = subscriptions->items[place];
@@ -93,7 +93,7 @@ struct memory_subscription *memory_subscriptions_add(struct memory_subscriptions
         return NULL;
     }
     added->stored.subscription_id = ++subscriptions->last_id;
-    size_t place = memory_subscriptions_place(subscriptions, id, filter);
+    size_t place = place_of(subscriptions, id, filter);
     memmove(&subscriptions->items[place + 1], &subscriptions->items[place],
             (subscriptions->count - place) * sizeof subscriptions->items[0]);
     subscriptions->items[place] = added;
@@ -104,8 +104,7 @@ struct memory_subscription *memory_subscriptions_add(struct memory_subscriptions
 void memory_subscriptions_remove(struct memory_subscriptions *subscriptions,
                                  struct memory_subscription *subscription)
 {
-    size_t place =
-        memory_subscriptions_place(subscriptions, subscription->stored.id, subscription->stored.filter);
+    size_t place = place_of(subscriptions, subscription->stored.id, subscription->stored.filter);
     subscriptions->count--;
     memmove(&subscriptions->items[place], &subscriptions->items[place + 1],
             (subscriptions->count - place) * sizeof subscriptions->items[0]);

@@ -24,10 +24,6 @@ struct memory_subscriptions {
 /* Takes the zero state. */
 void memory_subscriptions_deinit(struct memory_subscriptions *subscriptions);
 
-/* Place of the first subscription that is not below (id, filter). */
-size_t memory_subscriptions_place(const struct memory_subscriptions *subscriptions, struct span id,
-                                  struct span filter);
-
 /* Borrowed; NULL when there is none. */
 struct memory_subscription *memory_subscriptions_find(const struct memory_subscriptions *subscriptions,
                                                       struct span id, struct span filter);

@@ -87,6 +87,7 @@ static bool gather(void *ctx, const struct message *message)
 
 static void run_slice(struct world *world, struct log_read *log)
 {
+    world->slices++;
     struct store_read *read = &log->slice.read;
     struct gathering gathering = {world, read, batch_new(16, 1024), false};
     if (gathering.batch == NULL) {

@@ -41,6 +41,7 @@ struct world {
     struct log_read *reads[WORLD_QUEUE];
     bool read_ran[WORLD_QUEUE];
     size_t read_count;
+    unsigned slices; /* of history, read so far */
     unsigned drained;
     unsigned failed;
     enum ps_status failure;
