@@ -440,6 +440,7 @@ void client_send(struct client *client, const struct client_frame *frame)
         cr_assert_eq(codec_encode_client(frame, &bytes), PS_OK);
     struct buffer *buffer = ours(sizeof *buffer + bytes.size);
     buffer->refs = 1;
+    buffer->charged = false;
     buffer->size = bytes.size;
     memcpy(buffer->data, bytes.data, bytes.size);
     bytes_deinit(&bytes);
