@@ -351,8 +351,7 @@ static void store_log(void *ctx, int level, const char *text)
 {
     struct server *server = ctx;
 
-    if (server->logger.sink != NULL && level <= (int)server->logger.level)
-        log_sink_stamp(&server->sink, (enum log_level)level, text);
+    logger_line(&server->logger, (enum log_level)level, text);
 }
 
 static enum ps_status open_store(struct server *server, struct store_opened *opened, char *error, size_t size)

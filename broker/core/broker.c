@@ -198,7 +198,6 @@ static void fail(struct broker *broker, enum ps_status status)
         return;
     broker_move(broker, BROKER_FAILING);
     broker->failure = status;
-    logger_event(&broker->io.logger, LOG_LEVEL_ERROR, "storage_failed", "status=%s", ps_status_name(status));
 }
 
 void broker_written(struct broker *broker, const struct log_write *write, const struct store_state *state)

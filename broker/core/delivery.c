@@ -88,6 +88,9 @@ static void end_damaged(struct attachment *a, const struct cursor *cursor)
 {
     struct protocol_error reason = error_with_range(PS_DAMAGED, cursor->damaged_at, cursor->damaged_at + 1);
     reason.topic = topic_name(cursor->topic);
+    char name[LOGGER_NAME_BYTES];
+    logger_event(&a->session->broker->io.logger, LOG_LEVEL_ERROR, "damaged", "topic=%s offset=%llu",
+                 logger_quote(name, sizeof name, reason.topic), (unsigned long long)cursor->damaged_at);
     attachment_end(a, &reason);
 }
 

@@ -54,8 +54,9 @@ static void give_up(struct cursor *cursor, enum ps_status status)
     struct protocol_error error = protocol_error_of(wire_status(status));
     error.topic = topic_name(cursor->topic);
     struct attachment *a = cursor->attachment;
-    logger_event(&a->session->broker->io.logger, LOG_LEVEL_WARNING, "read_failed", "status=%s topic_id=%llu",
-                 ps_status_name(status), (unsigned long long)cursor->topic->id);
+    char name[LOGGER_NAME_BYTES];
+    logger_event(&a->session->broker->io.logger, LOG_LEVEL_WARNING, "read_failed", "status=%s topic=%s",
+                 ps_status_name(status), logger_quote(name, sizeof name, error.topic));
     attachment_end(a, &error);
 }
 

@@ -26,15 +26,28 @@ static const char *level_name(enum log_level level)
     return "info";
 }
 
-static size_t put_time(char *place, size_t size)
+/* Time and level; returns how many bytes. */
+static size_t put_stamp(char *place, size_t size, enum log_level level)
 {
     struct timespec now;
     struct tm parts;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &parts);
     size_t used = strftime(place, size, "time=%Y-%m-%dT%H:%M:%S", &parts);
-    int more = snprintf(place + used, size - used, ".%06ldZ", now.tv_nsec / 1000);
+    int more =
+        snprintf(place + used, size - used, ".%06ldZ level=%s ", now.tv_nsec / 1000, level_name(level));
     return used + (size_t)more;
+}
+
+void logger_line(const struct logger *logger, enum log_level level, const char *text)
+{
+    if (logger->sink == NULL || level > logger->level)
+        return;
+    char line[LINE_MAX_BYTES];
+    size_t used = put_stamp(line, sizeof line, level);
+    if ((size_t)snprintf(line + used, sizeof line - used, "%s", text) >= sizeof line - used)
+        memcpy(line + sizeof line - 4, "…", 4);
+    logger->sink(logger->ctx, level, line);
 }
 
 void logger_event(const struct logger *logger, enum log_level level, const char *event, const char *format,
@@ -42,21 +55,16 @@ void logger_event(const struct logger *logger, enum log_level level, const char 
 {
     if (logger->sink == NULL || level > logger->level)
         return;
-    char line[LINE_MAX_BYTES];
-    size_t used = put_time(line, sizeof line);
-    int head = snprintf(line + used, sizeof line - used, " level=%s event=%s%s", level_name(level), event,
-                        format != NULL && format[0] != '\0' ? " " : "");
-    used += (size_t)head;
-    if (format != NULL && used < sizeof line) {
+    char text[LINE_MAX_BYTES];
+    size_t used = (size_t)snprintf(text, sizeof text, "event=%s", event);
+    if (format != NULL && used + 1 < sizeof text) {
         va_list arguments;
+        text[used++] = ' ';
         va_start(arguments, format);
-        int tail = vsnprintf(line + used, sizeof line - used, format, arguments);
+        vsnprintf(text + used, sizeof text - used, format, arguments);
         va_end(arguments);
-        used += tail > 0 ? (size_t)tail : 0;
     }
-    if (used >= sizeof line)
-        memcpy(line + sizeof line - 4, "…", 4);
-    logger->sink(logger->ctx, level, line);
+    logger_line(logger, level, text);
 }
 
 static bool is_bare(unsigned char c)
@@ -92,11 +100,10 @@ static size_t put_quoted(char *place, unsigned char c)
     return 4;
 }
 
-const char *logger_quote(char *place, size_t size, const void *data, size_t data_size)
+const char *logger_quote(char *place, size_t size, struct span value)
 {
     static const char ellipsis[] = "…";
-    const unsigned char *bytes = data;
-    bool bare = all_bare(bytes, data_size);
+    bool bare = all_bare(value.data, value.size);
     size_t spare = sizeof ellipsis + (bare ? 0 : 1); /* the NUL, the closing quote, a cut */
     if (size <= spare + 5) {
         if (size > 0)
@@ -107,13 +114,13 @@ const char *logger_quote(char *place, size_t size, const void *data, size_t data
     if (!bare)
         place[used++] = '"';
     size_t i = 0;
-    for (; i < data_size && used + 4 <= size - spare; i++) {
+    for (; i < value.size && used + 4 <= size - spare; i++) {
         if (bare)
-            place[used++] = (char)bytes[i];
+            place[used++] = (char)value.data[i];
         else
-            used += put_quoted(place + used, bytes[i]);
+            used += put_quoted(place + used, value.data[i]);
     }
-    if (i < data_size) {
+    if (i < value.size) {
         memcpy(place + used, ellipsis, sizeof ellipsis - 1);
         used += sizeof ellipsis - 1;
     }

@@ -3,8 +3,10 @@
 #ifndef PSBROKER_LOGGER_H
 #define PSBROKER_LOGGER_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "span.h"
+
+/* Room for a quoted name of a topic or id, as long as it has no more than a few escapes. */
+enum { LOGGER_NAME_BYTES = 320 };
 
 enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARNING = 4, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
 
@@ -22,9 +24,12 @@ struct logger {
 __attribute__((format(printf, 4, 5))) void logger_event(const struct logger *logger, enum log_level level,
                                                         const char *event, const char *format, ...);
 
+/* The same for text that has its `event=…` already: the store's. Any thread. */
+void logger_line(const struct logger *logger, enum log_level level, const char *text);
+
 /* Writes a logfmt value for any bytes into `place` (always NUL-terminated, cut with … when too long): bare when
  * it has only letters, digits and -_./:+@#, else in double quotes with \xNN for control and non-ASCII bytes.
  * Returns `place`. */
-const char *logger_quote(char *place, size_t size, const void *data, size_t data_size);
+const char *logger_quote(char *place, size_t size, struct span value);
 
 #endif

@@ -3,25 +3,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { LINE_BYTES = 2048 };
-
-static const char *level_name(enum log_level level)
-{
-    switch (level) {
-    case LOG_LEVEL_ERROR:
-        return "error";
-    case LOG_LEVEL_WARNING:
-        return "warning";
-    case LOG_LEVEL_INFO:
-        return "info";
-    case LOG_LEVEL_DEBUG:
-        return "debug";
-    }
-    return "info";
-}
 
 /* The value of the line's `event=`; the whole line if it has none. */
 static int event_of(const char *line, const char **event)
@@ -59,11 +43,14 @@ static struct log_sink_event *find(struct log_sink *sink, uint64_t hash)
     return oldest;
 }
 
-static void put(const struct log_sink *sink, const char *line)
+/* A logger_sink_fn. */
+static void put(void *ctx, enum log_level level, const char *line)
 {
+    const struct log_sink *sink = ctx;
     char text[LINE_BYTES];
     size_t size = (size_t)snprintf(text, sizeof text, "%s", line);
 
+    (void)level; /* stands in the line */
     if (size > sizeof text - 2)
         size = sizeof text - 2;
     text[size++] = '\n';
@@ -75,25 +62,13 @@ static void put(const struct log_sink *sink, const char *line)
     }
 }
 
-static void put_stamp(char *place, size_t size, enum log_level level, const char *rest)
-{
-    struct timespec now;
-    struct tm utc;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    size_t used = strftime(place, size, "time=%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(place + used, size - used, ".%06ldZ level=%s %s", now.tv_nsec / 1000, level_name(level), rest);
-}
-
 /* How many lines of the event were held back in an earlier period. */
 static void note_held_back(struct log_sink *sink, const char *name, int size, uint32_t lines)
 {
-    char rest[128], line[256];
+    const struct logger unbounded = {.sink = put, .ctx = sink, .level = LOG_LEVEL_WARNING};
 
-    snprintf(rest, sizeof rest, "event=held_back of=%.*s lines=%" PRIu32, size < 64 ? size : 64, name, lines);
-    put_stamp(line, sizeof line, LOG_LEVEL_WARNING, rest);
-    put(sink, line);
+    logger_event(&unbounded, LOG_LEVEL_WARNING, "held_back", "of=%.*s lines=%" PRIu32, size < 64 ? size : 64,
+                 name, lines);
 }
 
 int log_sink_init(struct log_sink *sink, int fd)
@@ -115,7 +90,6 @@ void log_sink_write(void *ctx, enum log_level level, const char *line)
     int size = event_of(line, &name);
     struct log_sink_event *event;
 
-    (void)level; /* stands in the line */
     uv_mutex_lock(&sink->mutex);
     event = find(sink, hash_of(name, size));
     if (event->period != period) {
@@ -126,17 +100,9 @@ void log_sink_write(void *ctx, enum log_level level, const char *line)
     }
     if (event->lines < LOG_SINK_BURST) {
         event->lines++;
-        put(sink, line);
+        put(sink, level, line);
     } else {
         event->held_back++;
     }
     uv_mutex_unlock(&sink->mutex);
-}
-
-void log_sink_stamp(struct log_sink *sink, enum log_level level, const char *text)
-{
-    char line[LINE_BYTES];
-
-    put_stamp(line, sizeof line, level, text);
-    log_sink_write(sink, level, line);
 }

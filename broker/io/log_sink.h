@@ -32,7 +32,4 @@ void log_sink_deinit(struct log_sink *sink);
  * rest is held back and counted in an `event=held_back` in front of its next line. */
 void log_sink_write(void *sink, enum log_level level, const char *line);
 
-/* The same for `text` that has no time and level in front yet. */
-void log_sink_stamp(struct log_sink *sink, enum log_level level, const char *text);
-
 #endif

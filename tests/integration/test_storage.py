@@ -243,6 +243,7 @@ class Damage(StorageCase):
         self.assertIn("100", done.err)
         self.assertIn("t", done.err)
         self.assertNotIn(b"precious", done.out)
+        server.stderr.wait(lambda text: b"event=damaged topic=t offset=100" in text, "a log line about the damage")
         done = self.run_psctl(server, "get", "t", "100", code=9)
         self.assertEqual(done.out, b"")
         self.assertEqual(self.run_psctl(server, "get", "t", "99").out, b"good 99\n")

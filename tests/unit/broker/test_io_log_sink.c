@@ -38,7 +38,9 @@ Test(io_log_sink, a_text_without_time_gets_time_and_level)
     char line[256];
 
     cr_assert_eq(log_sink_init(&sink, fileno(file)), 0);
-    log_sink_stamp(&sink, LOG_LEVEL_WARNING, "event=checkpoint_busy wal=1");
+    const struct logger logger = {log_sink_write, &sink, LOG_LEVEL_INFO};
+    logger_line(&logger, LOG_LEVEL_DEBUG, "event=dropped");
+    logger_line(&logger, LOG_LEVEL_WARNING, "event=checkpoint_busy wal=1");
     rewind(file);
     cr_assert_not_null(fgets(line, sizeof line, file));
     int year, month, day, hour, minute, second, micro;

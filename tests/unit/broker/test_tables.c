@@ -228,9 +228,10 @@ Test(logger, lines_are_logfmt_and_bounded)
     cr_assert_lt(strlen(line), 1024u);
     cr_assert_str_eq(line + strlen(line) - 3, "…");
 
-    cr_assert_str_eq(logger_quote(value, sizeof value, "a/b", 3), "a/b");
-    cr_assert_str_eq(logger_quote(value, sizeof value, "a b\n\"", 5), "\"a b\\x0A\\\"\"");
-    cr_assert_str_eq(logger_quote(value, sizeof value, "", 0), "\"\"");
-    cr_assert_lt(strlen(logger_quote(value, sizeof value, longer, sizeof longer)), sizeof value);
+    cr_assert_str_eq(logger_quote(value, sizeof value, span_of("a/b")), "a/b");
+    cr_assert_str_eq(logger_quote(value, sizeof value, span_of("a b\n\"")), "\"a b\\x0A\\\"\"");
+    cr_assert_str_eq(logger_quote(value, sizeof value, span_of("")), "\"\"");
+    cr_assert_lt(strlen(logger_quote(value, sizeof value, (struct span){(uint8_t *)longer, sizeof longer})),
+                 sizeof value);
     ASSERT_NO_LEAKS();
 }
