@@ -192,9 +192,11 @@ static bool apply_ping_interval(struct scan *scan, const char *value)
     return true;
 }
 
+static const char default_listener[] = "127.0.0.1:7420";
+
 static const struct option_row options[] = {
     {"data", "DIR", "./psbroker-data", apply_data, "directory of the log; made if it is not there"},
-    {"listen", "ADDR", "127.0.0.1:7420", apply_listen,
+    {"listen", "ADDR", default_listener, apply_listen,
      "HOST:PORT, PORT, [::1]:PORT or unix:PATH, then optionally ,role=publish or\n"
      "                          ,role=subscribe; may be repeated; port 0 takes a free one"},
     {"log-level", "LEVEL", "info", apply_log_level, "error, warning, info or debug, on stderr"},
@@ -290,15 +292,15 @@ static void complain_unknown(struct scan *scan, const char *word)
         snprintf(scan->error, scan->error_size, "unknown option '%s'; see psbroker --help", word);
 }
 
-static void set_defaults(struct server_config *config)
+/* What the help says is what counts. */
+static void set_defaults(struct scan *scan)
 {
-    *config = (struct server_config){
-        .directory = "./psbroker-data",
-        .disk_floor_bytes = 64 << 20,
-        .log_level = LOG_LEVEL_INFO,
-        .log_fd = 2,
-        .broker = {.server_version = PSBROKER_VERSION},
-    };
+    *scan->config = (struct server_config){.log_fd = 2, .broker = {.server_version = PSBROKER_VERSION}};
+    for (int i = 0; i < OPTIONS; i++) {
+        const struct option_row *row = &options[i];
+        bool sound = row->standard == NULL || row->apply == apply_listen || row->apply(scan, row->standard);
+        assert(sound);
+    }
 }
 
 /* One option that getopt recognised; `index` is its row. */
@@ -320,7 +322,7 @@ enum config_result config_parse(int argc, char **argv, struct server_config *con
     for (int i = 0; i < OPTIONS; i++)
         table[i] = (struct option){.name = options[i].name,
                                    .has_arg = options[i].argument != NULL ? required_argument : no_argument};
-    set_defaults(config);
+    set_defaults(&scan);
     opterr = 0;
     optind = 0; /* begins anew */
     while (result == CONFIG_RUN && (code = getopt_long(argc, argv, ":h", table, &index)) != -1) {
@@ -342,7 +344,7 @@ enum config_result config_parse(int argc, char **argv, struct server_config *con
         snprintf(error, error_size, "unexpected word '%s'; a directory is given with --data", argv[optind]);
         return CONFIG_WRONG;
     }
-    if (config->listener_count == 0 && !apply_listen(&scan, "127.0.0.1:7420"))
+    if (config->listener_count == 0 && !apply_listen(&scan, default_listener))
         return CONFIG_WRONG;
     return CONFIG_RUN;
 }

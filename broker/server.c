@@ -23,7 +23,6 @@
 #include "log_reader.h"
 #include "log_sink.h"
 #include "log_writer.h"
-#include "store_memory.h"
 #include "store_sqlite.h"
 #include "uv_status.h"
 
@@ -364,8 +363,11 @@ static enum ps_status open_store(struct server *server, struct store_opened *ope
         .log_ctx = server,
     };
 
-    if (server->config.in_memory)
-        return store_memory_open(&server->store, opened);
+    if (server->config.store != NULL) {
+        server->store = server->config.store;
+        *opened = server->config.opened;
+        return PS_OK;
+    }
     enum ps_status status = data_directory_lock(server->config.directory, &server->lock, error, size);
     if (status != PS_OK)
         return status;
@@ -397,7 +399,6 @@ static enum ps_status start_threads(struct server *server, const struct store_op
     struct log_reader_config reader = {
         .loop = server->loop,
         .store = server->store,
-        .threads = server->config.reader_threads,
         .completed = log_completed,
         .ctx = server,
     };
@@ -481,6 +482,7 @@ enum ps_status server_start(const struct server_config *config, uv_loop_t *loop,
         error[0] = '\0';
     if (server == NULL || log_sink_init(&server->sink, config->log_fd) != 0) {
         free(server);
+        store_close(config->store);
         snprintf(error, error_size, "out of memory");
         return PS_NO_MEMORY;
     }

@@ -16,13 +16,13 @@ enum {
 };
 
 struct server_config {
-    const char *directory; /* made with mode 0700 if it is not there */
-    bool in_memory;        /* nothing is kept; `directory` is not used */
+    const char *directory;      /* made with mode 0700 if it is not there */
+    struct store *store;        /* one that is open already, instead of a directory: taken with any outcome */
+    struct store_opened opened; /* its */
     struct address listeners[SERVER_LISTENERS_MAX];
     unsigned listener_count;
     struct broker_config broker;
     uint64_t disk_floor_bytes;
-    unsigned reader_threads;  /* 0: READER_THREADS */
     uint32_t max_connections; /* 0: as many as file descriptors allow */
     enum log_level log_level;
     int log_fd; /* log lines go here; -1: nowhere */

@@ -439,7 +439,7 @@ static const struct store_vtable memory_vtable = {.commit = memory_commit,
                                                   .list = memory_list,
                                                   .close = memory_close};
 
-enum ps_status store_memory_open(struct store **store, struct store_opened *opened)
+enum ps_status store_memory_open(uint64_t max_topics, struct store **store, struct store_opened *opened)
 {
     struct memory_store *made = calloc(1, sizeof *made);
     if (made == NULL)
@@ -451,15 +451,10 @@ enum ps_status store_memory_open(struct store **store, struct store_opened *open
         return PS_NO_MEMORY;
     }
     made->base.vtable = &memory_vtable;
-    made->max_topics = STORE_MEMORY_MAX_TOPICS;
+    made->max_topics = max_topics != 0 ? max_topics : STORE_MEMORY_MAX_TOPICS;
     made->next_seq = 1;
     facts.state = state_of(made);
     *store = &made->base;
     *opened = facts;
     return PS_OK;
-}
-
-void store_memory_limit_topics(struct store *store, uint64_t max_topics)
-{
-    ((struct memory_store *)store)->max_topics = max_topics;
 }

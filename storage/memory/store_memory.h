@@ -10,10 +10,7 @@
 
 enum { STORE_MEMORY_EPOCH = 256, STORE_MEMORY_MAX_TOPICS = 100000 };
 
-/* Ours to close with store_close(). PS_OK or PS_NO_MEMORY. */
-enum ps_status store_memory_open(struct store **store, struct store_opened *opened);
-
-/* Another limit of topics, for tests. Writer thread. */
-void store_memory_limit_topics(struct store *store, uint64_t max_topics);
+/* Ours to close with store_close(). `max_topics` 0: STORE_MEMORY_MAX_TOPICS. PS_OK or PS_NO_MEMORY. */
+enum ps_status store_memory_open(uint64_t max_topics, struct store **store, struct store_opened *opened);
 
 #endif

@@ -1,5 +1,7 @@
 #include "hosted.h"
 
+#include "store_memory.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,8 +20,7 @@
 
 struct server_config hosted_config(void)
 {
-    struct server_config config = {
-        .in_memory = true, .listener_count = 1, .log_fd = -1, .broker = {.server_version = "test"}};
+    struct server_config config = {.listener_count = 1, .log_fd = -1, .broker = {.server_version = "test"}};
     char error[512];
 
     REQUIRE(address_parse("0", &config.listeners[0], error, sizeof error) == PS_OK);
@@ -66,6 +67,8 @@ void hosted_start(struct hosted *hosted, const struct server_config *config)
     *hosted = (struct hosted){.config = *config};
     hosted->config.stopped = stopped_cb;
     hosted->config.ctx = hosted;
+    if (config->directory == NULL)
+        REQUIRE(store_memory_open(0, &hosted->config.store, &hosted->config.opened) == PS_OK);
     signal(SIGPIPE, SIG_IGN);
     uv_sem_init(&hosted->started, 0);
     REQUIRE(uv_thread_create(&hosted->thread, host, hosted) == 0);

@@ -161,7 +161,6 @@ int main(void)
     config.broker.tail_bytes = 1 << 20;
     stress(&config);
     REQUIRE(mkdtemp(directory) != NULL);
-    config.in_memory = false;
     config.directory = directory;
     stress(&config);
     remove_directory(directory);

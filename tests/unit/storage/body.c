@@ -9,10 +9,8 @@ static struct store *open_memory(const char *directory, uint64_t max_topics, str
 {
     (void)directory;
     struct store *store = NULL;
-    enum ps_status status = store_memory_open(&store, opened);
+    enum ps_status status = store_memory_open(max_topics, &store, opened);
     cr_assert_eq(status, PS_OK, "open: %s", ps_status_name(status));
-    if (max_topics != 0)
-        store_memory_limit_topics(store, max_topics);
     return store;
 }
 
