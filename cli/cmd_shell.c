@@ -14,6 +14,7 @@
 #include "span.h"
 #include "topic.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@
 #include <unistd.h>
 
 enum { LONGEST_LINE = 2 * 1024 * 1024 };
-enum shell_state { CONNECTING, ATTACHING, FROM_FILE, KEYBOARD, CATCHING };
+enum shell_state { SHELL_CONNECTING, SHELL_ATTACHING, SHELL_FROM_FILE, SHELL_KEYBOARD, SHELL_CATCHING };
 
 struct shell {
     struct run *run;
@@ -41,6 +42,13 @@ struct shell {
 };
 
 static void go_on(struct shell *shell);
+
+/* One way, and no state is left out. */
+static void move(struct shell *shell, enum shell_state state)
+{
+    assert(state == shell->state + 1);
+    shell->state = state;
+}
 
 /* --------------------------------------------------------------------------------------------- one command */
 
@@ -155,7 +163,7 @@ static void wait_cb(uv_timer_t *timer)
 
 static void cannot_read(struct shell *shell, uint64_t number, const char *why)
 {
-    const char *source = shell->state == FROM_FILE ? shell->args->file : "standard input";
+    const char *source = shell->state == SHELL_FROM_FILE ? shell->args->file : "standard input";
 
     report("%s, line %" PRIu64 ": %s: %s", source, number, why,
            report_quoted((struct psc_bytes){shell->line.data, text_size(&shell->line)}));
@@ -168,7 +176,7 @@ static void take_line(struct shell *shell, struct psc_bytes line, uint64_t numbe
     text_take(&shell->line, text_size(&shell->line));
     text_bytes(&shell->line, line);
     line = (struct psc_bytes){text_string(&shell->line), text_size(&shell->line)};
-    const char *wrong = script_parse(line, shell->state == FROM_FILE, &shell->command);
+    const char *wrong = script_parse(line, shell->state == SHELL_FROM_FILE, &shell->command);
     if (wrong != NULL) {
         cannot_read(shell, number, wrong);
     } else if (shell->command.verb != SCRIPT_NOTHING && shell->command.wait_ms != 0) {
@@ -181,14 +189,14 @@ static void take_line(struct shell *shell, struct psc_bytes line, uint64_t numbe
 
 static struct lines *lines_of(struct shell *shell)
 {
-    if (shell->state == FROM_FILE)
+    if (shell->state == SHELL_FROM_FILE)
         return &shell->file.lines;
     return shell->prompt != NULL ? &shell->typed : &shell->keyboard.lines;
 }
 
 static struct input *input_of(struct shell *shell)
 {
-    if (shell->state == FROM_FILE)
+    if (shell->state == SHELL_FROM_FILE)
         return &shell->file;
     return shell->prompt != NULL ? NULL : &shell->keyboard;
 }
@@ -203,7 +211,7 @@ static void input_over(struct shell *shell)
     if (input != NULL && input->error != 0) {
         report("cannot read: %s", strerror(input->error));
         receiver_finish(&shell->receiver, EXIT_OTHER);
-    } else if (shell->state == FROM_FILE) {
+    } else if (shell->state == SHELL_FROM_FILE) {
         start_keyboard(shell);
     } else {
         catch_up(shell);
@@ -214,7 +222,7 @@ static void go_on(struct shell *shell)
 {
     struct psc_bytes line;
 
-    while ((shell->state == FROM_FILE || shell->state == KEYBOARD) && !shell->busy &&
+    while ((shell->state == SHELL_FROM_FILE || shell->state == SHELL_KEYBOARD) && !shell->busy &&
            !receiver_leaving(&shell->receiver)) {
         struct lines *lines = lines_of(shell);
         struct input *input = input_of(shell);
@@ -264,7 +272,7 @@ static void start_keyboard(struct shell *shell)
 {
     uv_loop_t *loop = &shell->run->loop;
 
-    shell->state = KEYBOARD;
+    move(shell, SHELL_KEYBOARD);
     if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO))
         shell->prompt = prompt_new(loop, typed_cb, shell);
     if (shell->prompt != NULL) {
@@ -310,7 +318,7 @@ static void head_cb(const struct psc_error *error, const struct psc_topic_info *
 
 static void catch_up(struct shell *shell)
 {
-    shell->state = CATCHING;
+    move(shell, SHELL_CATCHING);
     if (shell->receiver.live_count == 0) {
         receiver_finish(&shell->receiver, EXIT_OK);
         return;
@@ -325,7 +333,7 @@ static void catch_up(struct shell *shell)
 
 static void start_lines(struct shell *shell)
 {
-    shell->state = FROM_FILE;
+    move(shell, SHELL_FROM_FILE);
     if (!shell->has_file)
         start_keyboard(shell);
     go_on(shell);
@@ -344,9 +352,9 @@ static void attached(struct feed *feed, bool again)
     if (again)
         return;
     if (!shell->args->quiet)
-        report(shell->state == ATTACHING ? "attached %s, which is stored" : "subscribed to %s",
+        report(shell->state == SHELL_ATTACHING ? "attached %s, which is stored" : "subscribed to %s",
                report_quoted(bytes_of(feed->filter)));
-    if (shell->state == ATTACHING) {
+    if (shell->state == SHELL_ATTACHING) {
         one_stored_less(shell);
     } else if (feed == shell->asked) {
         shell->asked = NULL;
@@ -359,7 +367,7 @@ static void over(struct feed *feed, const struct psc_error *reason)
     struct shell *shell = feed->receiver->data;
 
     report_error(shell->args->json, report_quoted(bytes_of(feed->filter)), reason);
-    if (shell->state == ATTACHING && !feed->attached) {
+    if (shell->state == SHELL_ATTACHING && !feed->attached) {
         one_stored_less(shell);
     } else if (feed == shell->asked) {
         shell->asked = NULL;
@@ -371,7 +379,7 @@ static void caught_up(struct receiver *receiver)
 {
     struct shell *shell = receiver->data;
 
-    if (shell->state == CATCHING && !shell->listing)
+    if (shell->state == SHELL_CATCHING && !shell->listing)
         receiver_finish(receiver, EXIT_OK);
 }
 
@@ -441,7 +449,7 @@ static void connected(struct run *run, bool again)
         shell->away = false;
         return;
     }
-    shell->state = ATTACHING;
+    move(shell, SHELL_ATTACHING);
     if (shell->args->id == NULL) {
         start_lines(shell);
         return;

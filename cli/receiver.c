@@ -11,6 +11,7 @@
  * A signal or a broken stdout goes to SETTLING at once. */
 #include "receiver.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -46,6 +47,19 @@ void receiver_deinit(struct receiver *receiver)
     }
     positions_deinit(&receiver->positions);
     free(receiver->records);
+}
+
+static void move(struct receiver *receiver, enum receiver_state state)
+{
+    static const unsigned successors[] = {
+        [RECEIVER_RECEIVING] = 1U << RECEIVER_DRAINING | 1U << RECEIVER_SETTLING,
+        [RECEIVER_DRAINING] = 1U << RECEIVER_SETTLING,
+        [RECEIVER_SETTLING] = 1U << RECEIVER_SETTLED,
+        [RECEIVER_SETTLED] = 0,
+    };
+
+    assert((successors[receiver->state] >> state & 1) != 0);
+    receiver->state = state;
 }
 
 /* ----------------------------------------------------------------------------------------------- records */
@@ -111,7 +125,7 @@ static void pop_written(struct receiver *receiver)
 void receiver_written(struct receiver *receiver)
 {
     pop_written(receiver);
-    if (receiver->state == DRAINING && writer_idle(&receiver->run->out))
+    if (receiver->state == RECEIVER_DRAINING && writer_idle(&receiver->run->out))
         settle(receiver);
 }
 
@@ -307,9 +321,9 @@ void receiver_aim(struct feed *feed, struct psc_bytes topic, uint64_t head)
 
 static void settled(struct receiver *receiver)
 {
-    if (receiver->state != SETTLING)
+    if (receiver->state != RECEIVER_SETTLING)
         return;
-    receiver->state = SETTLED;
+    move(receiver, RECEIVER_SETTLED);
     uv_timer_stop(&receiver->settle_timer);
     run_end(receiver->run, receiver->code);
 }
@@ -342,7 +356,7 @@ static void acknowledged_cb(const struct psc_error *error, void *data)
     struct receiver *receiver = data;
 
     receiver->settle_waits--;
-    if (receiver->state != SETTLING)
+    if (receiver->state != RECEIVER_SETTLING)
         return;
     if (error != NULL)
         not_acknowledged(receiver, error->status, error);
@@ -354,7 +368,7 @@ static void settle(struct receiver *receiver)
 {
     struct feed **by_number = must_alloc(receiver->feed_count * sizeof(struct feed *));
 
-    receiver->state = SETTLING;
+    move(receiver, RECEIVER_SETTLING);
     for (struct feed *feed = receiver->feeds; feed != NULL; feed = feed->next)
         by_number[feed->number] = feed;
     for (struct cursor *cursor = receiver->positions.cursors; cursor != NULL; cursor = cursor->next) {
@@ -382,9 +396,9 @@ static void take_stock(struct receiver *receiver, int code)
 
 void receiver_finish(struct receiver *receiver, int code)
 {
-    if (receiver->state != RECEIVING)
+    if (receiver->state != RECEIVER_RECEIVING)
         return;
-    receiver->state = DRAINING;
+    move(receiver, RECEIVER_DRAINING);
     take_stock(receiver, code);
     if (writer_idle(&receiver->run->out))
         settle(receiver);
@@ -392,7 +406,7 @@ void receiver_finish(struct receiver *receiver, int code)
 
 void receiver_leave(struct receiver *receiver, int code)
 {
-    if (receiver->state > DRAINING)
+    if (receiver->state > RECEIVER_DRAINING)
         return;
     take_stock(receiver, code);
     settle(receiver);

@@ -50,7 +50,7 @@ struct receiver {
     struct receiver_record *records; /* printed, not yet written: a ring */
     size_t record_room, record_first, record_count;
 
-    enum receiver_state { RECEIVING, DRAINING, SETTLING, SETTLED } state;
+    enum receiver_state { RECEIVER_RECEIVING, RECEIVER_DRAINING, RECEIVER_SETTLING, RECEIVER_SETTLED } state;
     int code; /* of the command, once it is leaving */
     uv_timer_t settle_timer;
     size_t settle_waits; /* answers outstanding */
@@ -99,7 +99,7 @@ void receiver_leave(struct receiver *receiver, int code);
 
 static inline bool receiver_leaving(const struct receiver *receiver)
 {
-    return receiver->state != RECEIVING || run_over(receiver->run);
+    return receiver->state != RECEIVER_RECEIVING || run_over(receiver->run);
 }
 
 #endif

@@ -1,5 +1,8 @@
 /* The socket of a connection.
  *
+ *     CONNECTING ──► OPEN ──► FINISHING
+ *          └──────────┴───────────┴───► CLOSING
+ *
  * The addresses of a name are tried in order, each with a handle that is closed before the next is made.
  * Output has two buffers: one is being written, the other is being filled. Everything that can fail ends in
  * fail(): it tells the owner once and closes the handle; the memory goes when neither the handle nor the
@@ -8,10 +11,11 @@
 
 #include "frame.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum transport_state { CONNECTING, OPEN, FINISHING, CLOSING };
+enum transport_state { TRANSPORT_CONNECTING, TRANSPORT_OPEN, TRANSPORT_FINISHING, TRANSPORT_CLOSING };
 
 struct transport {
     uv_loop_t *loop;
@@ -58,6 +62,19 @@ static bool nobody_listens(int error)
     return error == UV_ECONNREFUSED || error == UV_ENOENT || error == UV_EAGAIN;
 }
 
+static void move(struct transport *transport, enum transport_state state)
+{
+    static const unsigned successors[] = {
+        [TRANSPORT_CONNECTING] = 1U << TRANSPORT_OPEN | 1U << TRANSPORT_CLOSING,
+        [TRANSPORT_OPEN] = 1U << TRANSPORT_FINISHING | 1U << TRANSPORT_CLOSING,
+        [TRANSPORT_FINISHING] = 1U << TRANSPORT_CLOSING,
+        [TRANSPORT_CLOSING] = 0,
+    };
+
+    assert((successors[transport->state] >> state & 1) != 0);
+    transport->state = state;
+}
+
 /* ---------------------------------------------------------------------------------------------- the end */
 
 static void free_when_unused(struct transport *transport)
@@ -77,7 +94,7 @@ static void handle_closed_cb(uv_handle_t *handle)
     struct transport *transport = handle->data;
 
     transport->handle_open = false;
-    if (transport->state == CLOSING)
+    if (transport->state == TRANSPORT_CLOSING)
         free_when_unused(transport);
     else
         try_next(transport, 0);
@@ -93,7 +110,7 @@ static void later_closed_cb(uv_handle_t *handle)
 
 static void close_all(struct transport *transport)
 {
-    transport->state = CLOSING;
+    move(transport, TRANSPORT_CLOSING);
     if (transport->resolving)
         uv_cancel((uv_req_t *)&transport->resolve);
     if (transport->handle_open && !uv_is_closing(&transport->handle))
@@ -103,7 +120,7 @@ static void close_all(struct transport *transport)
 
 static void fail(struct transport *transport, enum ps_status status, bool refused, const char *text)
 {
-    if (transport->state == CLOSING)
+    if (transport->state == TRANSPORT_CLOSING)
         return;
     close_all(transport);
     if (!transport->stopped)
@@ -120,7 +137,7 @@ static void later_cb(uv_idle_t *later)
 
 static void fail_later(struct transport *transport, enum ps_status status, const char *text)
 {
-    if (transport->state == CLOSING || uv_is_active((uv_handle_t *)&transport->later))
+    if (transport->state == TRANSPORT_CLOSING || uv_is_active((uv_handle_t *)&transport->later))
         return;
     transport->late_status = status;
     transport->late_text = text;
@@ -132,7 +149,7 @@ void transport_stop(struct transport *transport)
     if (transport == NULL)
         return;
     transport->stopped = true;
-    if (transport->state != CLOSING)
+    if (transport->state != TRANSPORT_CLOSING)
         close_all(transport);
 }
 
@@ -152,7 +169,7 @@ static void alloc_cb(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void hand_out_frames(struct transport *transport)
 {
-    while (transport->state != CLOSING) {
+    while (transport->state != TRANSPORT_CLOSING) {
         struct buffer *owner;
         struct span body;
         enum ps_status status = frame_reader_next(&transport->reader, &body, &owner);
@@ -195,7 +212,7 @@ static void connect_cb(uv_connect_t *connect, int status)
 {
     struct transport *transport = connect->data;
 
-    if (transport->state == CLOSING)
+    if (transport->state == TRANSPORT_CLOSING)
         return;
     if (status == 0)
         status = uv_read_start(&transport->stream, alloc_cb, read_cb);
@@ -203,7 +220,7 @@ static void connect_cb(uv_connect_t *connect, int status)
         try_next(transport, status);
         return;
     }
-    transport->state = OPEN;
+    move(transport, TRANSPORT_OPEN);
     transport->events->open(transport->owner);
 }
 
@@ -251,7 +268,7 @@ static void resolved_cb(uv_getaddrinfo_t *resolve, int status, struct addrinfo *
 
     transport->resolving = false;
     transport->addresses = addresses;
-    if (transport->state == CLOSING) {
+    if (transport->state == TRANSPORT_CLOSING) {
         free_when_unused(transport);
         return;
     }
@@ -348,14 +365,14 @@ static void write_cb(uv_write_t *write, int status)
 
     transport->writing = false;
     transport->flying.size = 0;
-    if (transport->state == CLOSING)
+    if (transport->state == TRANSPORT_CLOSING)
         return;
     if (status != 0) {
         fail(transport, PS_CONNECTION_LOST, false, describe(transport, "sending failed", status));
         return;
     }
     transport_flush(transport);
-    if (transport->state == OPEN)
+    if (transport->state == TRANSPORT_OPEN)
         transport->events->written(transport->owner);
 }
 
@@ -365,11 +382,11 @@ void transport_flush(struct transport *transport)
     uv_buf_t buf;
     int error;
 
-    if (transport->writing || transport->shutting || transport->state == CONNECTING ||
-        transport->state == CLOSING)
+    if (transport->writing || transport->shutting || transport->state == TRANSPORT_CONNECTING ||
+        transport->state == TRANSPORT_CLOSING)
         return;
     if (transport->filling.size == 0) {
-        if (transport->state == FINISHING)
+        if (transport->state == TRANSPORT_FINISHING)
             shut_when_written(transport);
         return;
     }
@@ -395,8 +412,8 @@ bool transport_full(const struct transport *transport)
 
 void transport_finish(struct transport *transport)
 {
-    if (transport->state != OPEN)
+    if (transport->state != TRANSPORT_OPEN)
         return;
-    transport->state = FINISHING;
+    move(transport, TRANSPORT_FINISHING);
     transport_flush(transport);
 }
