@@ -151,6 +151,12 @@ static bool apply_tail_memory(struct scan *scan, const char *value)
     return size_between(scan, "tail-memory", value, 1 << 20, 64ull << 30, &scan->config->broker.tail_bytes);
 }
 
+static bool apply_cursor_memory(struct scan *scan, const char *value)
+{
+    return size_between(scan, "cursor-memory", value, 1 << 20, 64ull << 30,
+                        &scan->config->broker.cursor_bytes);
+}
+
 static bool apply_publish_window(struct scan *scan, const char *value)
 {
     return size_between(scan, "publish-window", value, 64 << 10, 1ull << 30,
@@ -202,6 +208,8 @@ static const struct option_row options[] = {
     {"log-level", "LEVEL", "info", apply_log_level, "error, warning, info or debug, on stderr"},
     {"tail-memory", "SIZE", "32M", apply_tail_memory,
      "the newest messages kept in memory for live subscribers"},
+    {"cursor-memory", "SIZE", "128M", apply_cursor_memory,
+     "memory for the places of all subscriptions in all their topics (about 300 bytes each)"},
     {"publish-window", "SIZE", "16M", apply_publish_window, "unanswered publications of one connection"},
     {"disk-floor", "SIZE", "64M", apply_disk_floor, "with less free space publications are refused"},
     {"max-topics", "N", "100000", apply_max_topics, "topics that may exist"},

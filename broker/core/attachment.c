@@ -301,9 +301,13 @@ void attachment_begin(struct attachment *a, const struct start_rule *start)
 {
     struct broker *broker = a->session->broker;
     a->start = (struct start_rule){.kind = start->kind, .value = start->value};
-    if (!router_add(&broker->router, attachment_filter(a), &a->route) || !add_resumed(a, start) ||
-        !add_matching(a)) {
+    if (!router_add(&broker->router, attachment_filter(a), &a->route)) {
         attachment_end_status(a, PS_NO_MEMORY);
+        return;
+    }
+    if (!add_resumed(a, start) || !add_matching(a)) {
+        struct protocol_error refusal = cursor_refusal(a);
+        attachment_end(a, &refusal);
         return;
     }
     resolve_next(a);
@@ -315,7 +319,8 @@ void attachment_topic_created(struct attachment *a, struct topic *topic)
         return;
     struct cursor *cursor = cursor_new(a, topic);
     if (cursor == NULL) {
-        session_close(a->session);
+        /* Its router entry is being visited: the attachment ends with its connection. */
+        session_end(a->session, (struct optional_u64){0}, cursor_refusal(a).status);
         return;
     }
     bool exact_offset = a->start.kind == START_OFFSET && !attachment_durable(a);

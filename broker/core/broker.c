@@ -41,6 +41,7 @@ static void put_defaults(struct broker_config *config)
     put_default64(&config->publish_window, 16 * MIB);
     put_default64(&config->publish_total, 64 * MIB);
     put_default64(&config->tail_bytes, 32 * MIB);
+    put_default64(&config->cursor_bytes, 128 * MIB);
     put_default32(&config->ping_interval_ms, 30000);
     put_default32(&config->delivery_bytes, 256 * 1024);
     put_default32(&config->max_topics, 100000);
@@ -81,6 +82,7 @@ struct broker *broker_new(const struct broker_config *config, const struct broke
     offsets_init(&broker->offsets);
     topics_init(&broker->topics, broker->seed);
     tail_init(&broker->tail, broker->config.tail_bytes);
+    broker->cursors = (struct quota){.limit = broker->config.cursor_bytes};
     broker->publish.limit = broker->config.publish_total;
     if (broker->config.server_version == NULL || !router_init(&broker->router, broker->seed) ||
         !map_prepare(&broker->durables)) {

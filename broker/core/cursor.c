@@ -12,9 +12,21 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* With its place in the attachment's map and what the allocator adds. */
+enum { CURSOR_CHARGE = sizeof(struct cursor) + 40 };
+
+struct protocol_error cursor_refusal(const struct attachment *attachment)
+{
+    const struct broker *broker = attachment->session->broker;
+    if (!quota_full(&broker->cursors))
+        return protocol_error_of(PS_NO_MEMORY);
+    return error_with_limit(PS_LIMIT_EXCEEDED, "cursor_memory", broker->cursors.limit);
+}
+
 struct cursor *cursor_new(struct attachment *attachment, struct topic *topic)
 {
-    if (!map_prepare(&attachment->cursors))
+    struct quota *budget = &attachment->session->broker->cursors;
+    if (quota_full(budget) || !map_prepare(&attachment->cursors))
         return NULL;
     struct cursor *cursor = calloc(1, sizeof *cursor);
     if (cursor == NULL)
@@ -28,6 +40,7 @@ struct cursor *cursor_new(struct attachment *attachment, struct topic *topic)
     cursor->end = attachment->until_end ? topic->head : UINT64_MAX;
     cursor->damaged_at = UINT64_MAX;
     cursor->state = CURSOR_RESOLVING;
+    quota_charge(budget, CURSOR_CHARGE);
     topic->cursors++;
     attachment->busy++;
     attachment->open++;
@@ -45,6 +58,7 @@ void cursor_free(struct cursor *cursor)
     offsets_forget(cursor);
     map_remove(&cursor->attachment->cursors, &cursor->by_topic);
     list_remove(&cursor->in_attachment);
+    quota_release(&cursor->attachment->session->broker->cursors, CURSOR_CHARGE);
     topic_unref(cursor->topic);
     free(cursor);
 }

@@ -40,8 +40,10 @@ struct cursor {
     bool acked;          /* committed was moved by this attachment */
 };
 
-/* A cursor in an attachment, in state CURSOR_RESOLVING. NULL: out of memory. */
+/* A cursor in an attachment, in state CURSOR_RESOLVING. NULL: cursor_refusal() says why. */
 struct cursor *cursor_new(struct attachment *attachment, struct topic *topic);
+/* Why cursor_new() gave none: the budget of all cursors is used up, or memory is. */
+struct protocol_error cursor_refusal(const struct attachment *attachment);
 /* Freed with its attachment only. */
 void cursor_free(struct cursor *cursor);
 

@@ -1,5 +1,6 @@
 /* Which frame is allowed in which state and role, and how a connection ends. */
 #include "broker_state.h"
+#include "cursor.h"
 #include "leaks.h"
 #include "session_state.h"
 #include "world.h"
@@ -312,6 +313,33 @@ Test(session, subscriptions_are_limited)
     client_expect(client, SERVER_DONE);
 
     subscribe(client, "C", NULL, START_NEW, 0);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(session, cursors_of_all_subscriptions_share_a_budget)
+{
+    struct broker_config config = {.cursor_bytes = 3 * sizeof(struct cursor)};
+    struct world *world = world_new(&config);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *other = world_connect(world, 1, SESSION_ANY, NULL);
+    static const char *const names[] = {"a", "b", "c", "d", "e"};
+    for (unsigned i = 0; i < 5; i++)
+        publish_many(client, names[i], 1);
+
+    struct client_frame all = subscribe_frame("#", NULL);
+    client_request(client, &all);
+    const struct protocol_error *error = &client_expect_error(client, PS_LIMIT_EXCEEDED)->error;
+    cr_assert(span_equal(error->limit_name, span_of("cursor_memory")));
+    cr_assert_eq(world->broker->cursors.used, 0u);
+
+    /* A refused one gave its charge back; a topic that comes into being beyond the budget ends the connection. */
+    subscribe(other, "later", NULL, START_NEW, 0);
+    for (unsigned i = 0; !quota_full(&world->broker->cursors); i++)
+        subscribe(other, names[i], NULL, START_NEW, 0);
+    publish_many(client, "later", 1);
+    client_expect_error(other, PS_LIMIT_EXCEEDED);
+    world_settle(world);
     world_free(world);
     ASSERT_NO_LEAKS();
 }
