@@ -185,6 +185,21 @@ void positions_aim(struct positions *positions, struct cursor *cursor, uint64_t 
     cursor->target = head;
 }
 
+void positions_resumed(struct positions *positions, struct cursor *cursor, uint64_t offset)
+{
+    cursor->named = positions->resumes + 1;
+    reach(positions, cursor, offset);
+}
+
+void positions_resume_end(struct positions *positions, unsigned feed)
+{
+    positions->resumes++;
+    for (struct cursor *cursor = positions->cursors; cursor != NULL; cursor = cursor->next) {
+        if (cursor->feed == feed && cursor->named != positions->resumes)
+            positions_aim(positions, cursor, 0);
+    }
+}
+
 void positions_retire(struct positions *positions, unsigned feed)
 {
     for (struct cursor *cursor = positions->cursors; cursor != NULL; cursor = cursor->next) {

@@ -23,6 +23,7 @@ struct cursor {
     uint64_t written; /* everything below was written; 0: nothing was */
     uint64_t told;    /* the broker was told so far */
     uint64_t target;  /* a head to be reached; 0: none */
+    uint64_t named;   /* told in the resumes-th; 0: never */
     bool retired;     /* its feed is over: its prints no longer count as duplicates */
 };
 
@@ -32,6 +33,7 @@ struct positions {
     struct cursor *cursors;
     struct cursor *last; /* the one found last: messages come in runs */
     size_t targets;      /* cursors with a target not reached yet */
+    uint64_t resumes;    /* feeds that were attached again so far */
 };
 
 void positions_deinit(struct positions *positions); /* takes the zero state */
@@ -50,6 +52,11 @@ void positions_skip(struct positions *positions, struct cursor *cursor, uint64_t
 
 /* `targets` counts the cursor until its position reaches `head`; 0 takes the target back. */
 void positions_aim(struct positions *positions, struct cursor *cursor, uint64_t head);
+
+/* The feed was attached again and its topics told, each with positions_resumed(): what stands below `offset` will not
+ * come any more, and a topic that is not told is gone. Between these two calls no other feed's topics are told. */
+void positions_resumed(struct positions *positions, struct cursor *cursor, uint64_t offset);
+void positions_resume_end(struct positions *positions, unsigned feed);
 
 /* The feed is over: nothing of it is aimed at or counts as printed. */
 void positions_retire(struct positions *positions, unsigned feed);

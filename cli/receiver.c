@@ -189,17 +189,35 @@ static void keep_starts(struct feed *feed, const struct psc_topic_start *starts,
     }
 }
 
+/* A topic may have been deleted while the connection was gone, or the subscription moved forward: what is aimed at and
+ * will not come any more is waited for no longer. */
+static void resume_starts(struct feed *feed, const struct psc_topic_start *starts, size_t count)
+{
+    struct positions *positions = &feed->receiver->positions;
+
+    if (positions->targets == 0)
+        return;
+    for (size_t i = 0; i < count; i++)
+        positions_resumed(positions,
+                          positions_find(positions, feed->number, starts[i].topic, starts[i].offset),
+                          starts[i].offset);
+    positions_resume_end(positions, feed->number);
+}
+
 static void subscribed_cb(struct psc_subscription *subscription, bool created,
                           const struct psc_topic_start *starts, size_t count, void *data)
 {
     struct feed *feed = data;
     struct receiver *receiver = feed->receiver;
+    size_t targets = receiver->positions.targets;
     bool again = feed->attached;
 
     (void)subscription;
     if (receiver_leaving(receiver))
         return;
-    if (!again) {
+    if (again) {
+        resume_starts(feed, starts, count);
+    } else {
         feed->attached = true;
         feed->created = created;
         if (receiver->keep_starts || (receiver->aim_at_start && feed->durable))
@@ -207,6 +225,8 @@ static void subscribed_cb(struct psc_subscription *subscription, bool created,
     }
     if (receiver->hooks->attached != NULL)
         receiver->hooks->attached(feed, again);
+    if (again)
+        tell_caught_up(receiver, targets);
 }
 
 static void gap_cb(struct psc_subscription *subscription, struct psc_bytes topic, uint64_t from, uint64_t to,

@@ -153,7 +153,9 @@ struct psc_subscribe_options {
      * was ignored. Called again after each reconnect. May be NULL. `starts` lists every matching topic. */
     void (*subscribed)(struct psc_subscription *subscription, bool created,
                        const struct psc_topic_start *starts, size_t count, void *data);
-    /* One message, in offset order per topic, no offset twice (also over reconnects). */
+    /* One message, in offset order per topic, no offset twice (also over reconnects). Only a durable subscription
+     * that somebody moved, took over or made anew while the connection was gone begins again where it stands
+     * then: `subscribed` tells the places, and what was not committed or is asked for again comes again. */
     void (*message)(struct psc_subscription *subscription, struct psc_bytes topic,
                     const struct psc_message *message, void *data);
     /* Offsets [from, to) are no longer kept. May be NULL. */

@@ -31,9 +31,11 @@ struct psc_subscription {
     struct psc_subscribe_options options; /* filter and id are ours */
     bool exact;
     uint64_t attach_id, number, mark;
-    bool stored;  /* the broker has answered it once */
-    bool resumed; /* it has been attached more than once */
-    uint64_t era; /* raised by every Progress */
+    uint64_t generation; /* durable: of the attachment answered last */
+    uint64_t attempts;   /* to attach since then: each may have raised it by one */
+    bool stored;         /* the broker has answered it once */
+    bool resumed;        /* it has been attached more than once */
+    uint64_t era;        /* raised by every Progress */
     struct topic_table topics;
     struct psc_topic_start *starts; /* collected until the last Subscribed of an answer */
     size_t start_count, start_room;

@@ -6,11 +6,17 @@
  * committed offset. Either way places at which the caller has been are remembered, and what lies below is
  * received, counted and dropped.
  *
+ * A durable one may be moved, taken over or made anew by others while we are away. The generation tells: it then rose
+ * by more than our own attempts to attach, or fell. What is remembered is forgotten then, so that nothing that was
+ * asked for again is dropped. (A move that hides behind an attempt of ours that was lost with its connection is seen
+ * only when the place lies before the last one known to be committed.)
+ *
  * Attaching. Topics that match a wildcard are told in as many frames as it takes; until the last one came the
  * broker is given no credit, so that the caller hears where topics begin before the first message.
  *
  * Acknowledging. The broker refuses what it has not sent in this attachment. So what the caller acknowledged
- * in an earlier one is told again only as far as this one has come. */
+ * in an earlier one is told again only as far as this one has come. Of a topic that is gone there is nothing
+ * left to commit. */
 #include "client.h"
 
 #include "topic.h"
@@ -116,6 +122,15 @@ static bool may_send(const struct ack_request *ack)
     return ack->next_offset <= ack->place->received || ack->next_offset > topic_place_wanted(ack->place);
 }
 
+/* It was deleted while we were away: what was given of it will never come again. */
+static bool is_of_no_use(const struct psc_subscription *subscription, const struct ack_request *ack)
+{
+    const struct topic_place *place = ack->place;
+    bool gone = place->named != subscription->attach_id && place->received == 0;
+
+    return ack->next_offset <= place->committed || (gone && ack->next_offset <= topic_place_wanted(place));
+}
+
 static enum ps_status send_held_acks(struct psc_subscription *subscription)
 {
     struct request **at = (struct request **)&subscription->held_acks;
@@ -128,13 +143,13 @@ static enum ps_status send_held_acks(struct psc_subscription *subscription)
         };
         enum ps_status status;
 
-        if (!may_send(ack)) {
-            at = &ack->request.next;
-            continue;
-        }
-        if (ack->next_offset <= ack->place->committed) {
+        if (is_of_no_use(subscription, ack)) {
             *at = ack->request.next;
             client_answer_later(subscription->client, &ack->request, PS_OK);
+            continue;
+        }
+        if (!may_send(ack)) {
+            at = &ack->request.next;
             continue;
         }
         status = request_encode(&ack->request, &frame);
@@ -244,6 +259,7 @@ static enum ps_status attach(struct psc_subscription *subscription, struct bytes
     enum ps_status status;
 
     subscription->attach_id = subscription->client->next_id++;
+    subscription->attempts++;
     subscribe_frame(subscription, &frame);
     status =
         resumes(subscription) ? encode_resume(subscription, &frame, out) : codec_encode_client(&frame, out);
@@ -318,6 +334,7 @@ static void place_starts(struct psc_subscription *subscription, struct topic_pla
     place->committed = start->offset;
     place->acked_sent = start->offset;
     place->touched = subscription->era;
+    place->named = subscription->attach_id;
 }
 
 static enum ps_status collect_start(struct psc_subscription *subscription, const struct topic_start *start)
@@ -346,6 +363,30 @@ static enum ps_status collect_start(struct psc_subscription *subscription, const
         .first = start->first,
     };
     return PS_OK;
+}
+
+static void forget_places(struct psc_subscription *subscription)
+{
+    for (size_t i = 0; i < subscription->topics.count; i++) {
+        struct topic_place *place = subscription->topics.places[i];
+
+        place->next = 0;
+        place->floor = 0;
+        place->acked = 0;
+        place->committed = 0;
+    }
+}
+
+/* The first frame of an answer tells whether others had a hand in it. */
+static void compare_generation(struct psc_subscription *subscription, uint64_t generation)
+{
+    uint64_t before = subscription->generation, attempts = subscription->attempts;
+
+    subscription->generation = generation;
+    subscription->attempts = 0;
+    if (subscription->stored && attempts != 0 && subscription->options.durable_id.data != NULL &&
+        (generation <= before || generation - before > attempts))
+        forget_places(subscription);
 }
 
 static void note_all_acks(struct psc_subscription *subscription)
@@ -380,6 +421,7 @@ enum ps_status subscription_subscribed(struct psc_subscription *subscription,
             subscription_finish_leaving(subscription);
         return PS_OK;
     }
+    compare_generation(subscription, subscribed->generation);
     for (size_t i = 0; i < subscribed->start_count; i++) {
         enum ps_status status = collect_start(subscription, &subscribed->starts[i]);
 
@@ -416,18 +458,6 @@ void subscription_refused(struct psc_subscription *subscription, const struct pr
         return; /* attached again when the broker is back: the connection ends soon */
     error_from_wire(&box, error);
     subscription_end(subscription, &box.error);
-}
-
-static void forget_places(struct psc_subscription *subscription)
-{
-    for (size_t i = 0; i < subscription->topics.count; i++) {
-        struct topic_place *place = subscription->topics.places[i];
-
-        place->next = 0;
-        place->floor = 0;
-        place->acked = 0;
-        place->committed = 0;
-    }
 }
 
 void subscription_ended(struct psc_subscription *subscription, const struct protocol_error *reason)

@@ -141,6 +141,52 @@ class Resuming(DurableCase):
         self.assertEqual(int(first), committed)
 
 
+class Ends(DurableCase):
+    """--exit-at-end ends, whatever becomes of the topic meanwhile."""
+
+    def begin(self):
+        """More than one window of credit, behind an output that nobody reads."""
+        self.pub(self.server, "t", *["%d %s" % (number, "x" * 1000) for number in range(6000)])
+        self.pub(self.server, "u", "other")
+        reader, writer = os.pipe()
+        subscriber = Process([PSCTL, "sub", "-i", "s1", "t", "u", "--from-beginning", "--exit-at-end"],
+                             env=self.environment(self.server), stdout=writer)
+        os.close(writer)
+        self.addCleanup(subscriber.end)
+        subscriber.stderr.wait_text("subscribed")
+        wait_until(lambda: (self.committed() or 0) > 0, "the first acknowledgement")
+        return subscriber, reader
+
+    def finish(self, subscriber, reader):
+        with os.fdopen(reader, "rb") as pipe:
+            printed = pipe.read().count(b"\n")
+        self.assertEqual(subscriber.wait(), 0, subscriber.err)
+        return printed
+
+    def delete(self):
+        self.assertEqual(self.run_psctl(self.server, "topics", "delete", "t", "--yes").code, 0)
+
+    def test_a_topic_that_is_deleted_midway(self):
+        subscriber, reader = self.begin()
+        self.delete()
+        self.assertLess(self.finish(subscriber, reader), 6001)
+
+    def test_a_topic_that_is_deleted_while_the_connection_is_gone(self):
+        subscriber, reader = self.begin()
+        port = self.server.port
+        self.server.kill()
+        self.server = self.broker()
+        self.delete()
+        self.assertEqual(self.server.terminate(), 0)
+        self.server = self.broker(listen=(f"127.0.0.1:{port}",))
+        self.assertLess(self.finish(subscriber, reader), 6001)
+
+    def test_one_that_is_moved_to_the_end_midway(self):
+        subscriber, reader = self.begin()
+        self.assertEqual(self.run_psctl(self.server, "subs", "seek", "t", "-i", "s1", "--to-end").code, 0)
+        self.assertLess(self.finish(subscriber, reader), 6001)
+
+
 class Wildcards(DurableCase):
     def test_topics_created_while_away_come_from_their_beginning(self):
         self.pub(self.server, "a/old", "before")

@@ -96,6 +96,34 @@ Test(positions, a_retired_feed_is_not_waited_for)
     positions_deinit(&positions);
 }
 
+Test(positions, a_feed_that_is_attached_again_waits_for_what_can_still_come_only)
+{
+    struct positions positions = {0};
+    struct cursor *gone = positions_find(&positions, 0, topic("gone"), 0);
+    struct cursor *anew = positions_find(&positions, 0, topic("anew"), 0);
+    struct cursor *kept = positions_find(&positions, 0, topic("kept"), 0);
+    struct cursor *other = positions_find(&positions, 1, topic("gone"), 0);
+
+    positions_aim(&positions, gone, 10);
+    positions_aim(&positions, anew, 10);
+    positions_aim(&positions, kept, 10);
+    positions_aim(&positions, other, 10);
+    positions_resumed(&positions, anew, 10);
+    positions_resumed(&positions, kept, 4);
+    positions_resume_end(&positions, 0);
+    cr_assert_eq(gone->target, 0);
+    cr_assert_eq(anew->target, 0);
+    cr_assert_eq(kept->target, 10);
+    cr_assert_eq(other->target, 10);
+    cr_assert_eq(positions.targets, 2);
+
+    positions_resume_end(&positions, 0);
+    cr_assert_eq(positions.targets, 1);
+    /* What will not come any more was not printed either. */
+    cr_assert_not(positions_came(&positions, anew, 9));
+    positions_deinit(&positions);
+}
+
 Test(positions, many_topics_are_found_again)
 {
     struct positions positions = {0};

@@ -292,7 +292,7 @@ void fake_subscribed(struct fake_broker *broker, uint64_t id, uint64_t number, c
                                              .kind = SERVER_SUBSCRIBED,
                                              .subscribed = {.subscription = number,
                                                             .mark = 1000,
-                                                            .generation = 1,
+                                                            .generation = ++broker->generation,
                                                             .created = created,
                                                             .starts = &start,
                                                             .start_count = topic != NULL}});

@@ -33,6 +33,7 @@ struct fake_broker {
     struct peer *peer;          /* the newest connection */
     struct heard *heard, *told; /* not yet expected; handed out and still borrowed */
     struct welcome welcome;
+    uint64_t generation; /* of the last Subscribed; each one raises it */
 };
 
 void fake_start(struct fake_broker *broker, uv_loop_t *loop);
