@@ -48,6 +48,7 @@ static void ready(struct sub *sub)
     sub->running = true;
     if (!sub->args->quiet && (sub->args->id != NULL || !sub->args->exit_at_end))
         report_word("subscribed");
+    writer_watch(&sub->run->out);
     if (idle != 0)
         uv_timer_start(&sub->idle, idle_cb, idle, idle);
     if (sub->args->exit_at_end && sub->args->id != NULL && sub->receiver.positions.targets == 0)

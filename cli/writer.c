@@ -71,14 +71,42 @@ static ssize_t write_some(struct writer *writer, const char *bytes, size_t size)
     }
 }
 
-static void writable_cb(uv_poll_t *poll, int status, int events);
+static void ready_cb(uv_poll_t *poll, int status, int events);
 
-static void wait_for_room(struct writer *writer)
+/* Errors and hang-ups make the set ready whatever events are asked for. Only the wait for room keeps the loop
+ * going. */
+static void set_events(struct writer *writer)
 {
+    struct epoll_event event = {.events = writer->waiting ? EPOLLOUT : 0};
+
+    epoll_ctl(writer->ready_fd, EPOLL_CTL_MOD, writer->fd, &event);
     if (writer->waiting)
+        uv_ref((uv_handle_t *)&writer->poll);
+    else
+        uv_unref((uv_handle_t *)&writer->poll);
+    if (writer->waiting || writer->watching)
+        uv_poll_start(&writer->poll, UV_READABLE, ready_cb);
+    else
+        uv_poll_stop(&writer->poll);
+}
+
+static void wait_for_room(struct writer *writer, bool wait)
+{
+    if (writer->waiting == wait)
         return;
-    if (uv_poll_start(&writer->poll, UV_READABLE, writable_cb) == 0)
-        writer->waiting = true;
+    writer->waiting = wait;
+    set_events(writer);
+}
+
+static void give_up(struct writer *writer, int error)
+{
+    writer->error = error;
+    writer->state = error == EPIPE ? WRITER_BROKEN : WRITER_FAILED;
+    writer->moved = true;
+    if (writer->watching) {
+        writer->watching = false;
+        set_events(writer);
+    }
 }
 
 void writer_flush(struct writer *writer)
@@ -90,20 +118,15 @@ void writer_flush(struct writer *writer)
             writer->written += (uint64_t)size;
             writer->moved = true;
         } else if (size < 0 && errno == EAGAIN && writer->ready_fd >= 0) {
-            wait_for_room(writer);
+            wait_for_room(writer, true);
             return;
         } else if (size < 0 && errno == EINTR) {
             continue;
         } else {
-            writer->error = size < 0 ? errno : EIO;
-            writer->state = writer->error == EPIPE ? WRITER_BROKEN : WRITER_FAILED;
-            writer->moved = true;
+            give_up(writer, size < 0 ? errno : EIO);
         }
     }
-    if (writer->waiting) {
-        uv_poll_stop(&writer->poll);
-        writer->waiting = false;
-    }
+    wait_for_room(writer, false);
 }
 
 static void tell(struct writer *writer)
@@ -114,13 +137,16 @@ static void tell(struct writer *writer)
     writer->progress(writer, writer->data);
 }
 
-static void writable_cb(uv_poll_t *poll, int status, int events)
+static void ready_cb(uv_poll_t *poll, int status, int events)
 {
     struct writer *writer = poll->data;
 
     (void)status;
     (void)events;
-    writer_flush(writer);
+    if (writer->waiting)
+        writer_flush(writer);
+    else if (writer->state == WRITER_OPEN)
+        give_up(writer, EPIPE);
     tell(writer);
 }
 
@@ -145,9 +171,9 @@ void writer_appended(struct writer *writer)
         writer_flush(writer);
 }
 
-static void watch(struct writer *writer, uv_loop_t *loop)
+static void make_ready_set(struct writer *writer, uv_loop_t *loop)
 {
-    struct epoll_event event = {.events = EPOLLOUT};
+    struct epoll_event event = {0};
 
     writer->ready_fd = -1;
     if (writer->kind == PLAIN)
@@ -169,7 +195,7 @@ enum ps_status writer_init(struct writer *writer, uv_loop_t *loop, int fd,
 {
     *writer = (struct writer){.fd = fd, .progress = progress, .data = data};
     open_again(writer);
-    watch(writer, loop);
+    make_ready_set(writer, loop);
     if (writer->kind != PLAIN && writer->ready_fd < 0) {
         if (writer->opened)
             close(writer->fd);
@@ -180,6 +206,14 @@ enum ps_status writer_init(struct writer *writer, uv_loop_t *loop, int fd,
     uv_prepare_start(&writer->prepare, prepare_cb);
     uv_unref((uv_handle_t *)&writer->prepare);
     return PS_OK;
+}
+
+void writer_watch(struct writer *writer)
+{
+    if (writer->ready_fd < 0 || writer->state != WRITER_OPEN)
+        return;
+    writer->watching = true;
+    set_events(writer);
 }
 
 static void poll_closed_cb(uv_handle_t *handle)

@@ -21,12 +21,13 @@ struct writer {
     void (*progress)(struct writer *writer, void *data);
     void *data;
 
-    int fd;       /* the one written to */
-    bool opened;  /* fd is ours to close */
-    int kind;     /* see writer.c */
-    int ready_fd; /* an epoll set with fd in it; -1: the file cannot be waited for */
-    bool waiting; /* for the file to take more */
-    bool moved;   /* progress() is due */
+    int fd;        /* the one written to */
+    bool opened;   /* fd is ours to close */
+    int kind;      /* see writer.c */
+    int ready_fd;  /* an epoll set with fd in it; -1: the file cannot be waited for */
+    bool waiting;  /* for the file to take more */
+    bool watching; /* for the reader to go away */
+    bool moved;    /* progress() is due */
     uv_prepare_t prepare;
     uv_poll_t poll;
 };
@@ -41,6 +42,10 @@ void writer_deinit(struct writer *writer);
 /* Bytes were appended to the text, possibly none: writes at once when much has gathered, else before the loop
  * waits; progress() comes in any case. */
 void writer_appended(struct writer *writer);
+
+/* From now on a reader that goes away is noticed at once, not only by the next write: the state becomes
+ * WRITER_BROKEN. Nothing happens for regular files. */
+void writer_watch(struct writer *writer);
 
 /* Writes what the file takes now without waiting; no progress() from inside. */
 void writer_flush(struct writer *writer);

@@ -44,6 +44,34 @@ class Resuming(DurableCase):
         self.pub(self.server, "t", "while away")
         self.assertEqual(self.sub("t", "--exit-at-end").out, b"while away\n")
 
+    def test_a_reader_of_stdout_that_leaves_is_noticed_at_once(self):
+        self.pub(self.server, "t", *range(2500))
+        reader, writer = os.pipe()
+        subscriber = Process([PSCTL, "sub", "t", "-i", "s1", "--from-beginning"], env=self.environment(self.server),
+                             stdout=writer)
+        os.close(writer)
+        self.addCleanup(subscriber.end)
+        text = b"".join(b"%d\n" % number for number in range(2500))
+        with os.fdopen(reader, "rb") as pipe:
+            self.assertEqual(pipe.read(len(text)), text)
+        self.assertEqual(subscriber.wait(), 0)
+        self.assertEqual(self.committed(), 2500)
+
+    def test_only_what_the_pipe_took_is_acknowledged_when_its_reader_leaves(self):
+        self.pub(self.server, "t", *["x" * 100] * 5000)
+        reader, writer = os.pipe()
+        subscriber = Process([PSCTL, "sub", "t", "-i", "s1", "--from-beginning"], env=self.environment(self.server),
+                             stdout=writer)
+        os.close(writer)
+        self.addCleanup(subscriber.end)
+        with os.fdopen(reader, "rb") as pipe:
+            pipe.read(101)
+        self.assertEqual(subscriber.wait(), 0)
+        committed = self.committed()
+        self.assertGreaterEqual(committed, 1)
+        self.assertLess(committed, 5000)
+        self.assertEqual(len(self.sub("t", "--exit-at-end").lines()), 5000 - committed)
+
     def test_resumes_after_a_reconnect(self):
         self.pub(self.server, "t", "old")
         self.assertEqual(self.sub("t", "--exit-at-end").out, b"")

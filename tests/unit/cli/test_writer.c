@@ -103,6 +103,53 @@ Test(writer, a_full_socket_is_not_waited_for_and_keeps_its_flags)
     check_blocked(fds[0], fds[1]);
 }
 
+Test(writer, a_watched_reader_that_leaves_is_noticed_without_a_write)
+{
+    struct fixture f;
+    int fds[2];
+
+    cr_assert_eq(pipe(fds), 0);
+    start(&f, fds[1]);
+    writer_watch(&f.writer);
+    append(&f, 10);
+    uv_run(&f.loop, UV_RUN_NOWAIT);
+    cr_assert_eq(f.writer.state, WRITER_OPEN);
+    cr_assert_eq(f.writer.written, 10);
+    close(fds[0]);
+    uv_run(&f.loop, UV_RUN_ONCE);
+    cr_assert_eq(f.writer.state, WRITER_BROKEN);
+    cr_assert_eq(f.writer.written, 10);
+    cr_assert_eq(f.told, 2);
+    uv_run(&f.loop, UV_RUN_NOWAIT);
+    cr_assert_eq(f.told, 2);
+    stop(&f);
+    close(fds[1]);
+    ASSERT_NO_LEAKS();
+}
+
+Test(writer, a_full_pipe_is_still_watched_once_there_is_room_again)
+{
+    struct fixture f;
+    int fds[2];
+
+    cr_assert_eq(pipe(fds), 0);
+    start(&f, fds[1]);
+    writer_watch(&f.writer);
+    append(&f, 100000);
+    while (!writer_idle(&f.writer)) {
+        uv_run(&f.loop, UV_RUN_NOWAIT);
+        drain(fds[0]);
+    }
+    cr_assert_eq(f.writer.state, WRITER_OPEN);
+    close(fds[0]);
+    uv_run(&f.loop, UV_RUN_ONCE);
+    cr_assert_eq(f.writer.state, WRITER_BROKEN);
+    cr_assert_eq(f.writer.written, 100000);
+    stop(&f);
+    close(fds[1]);
+    ASSERT_NO_LEAKS();
+}
+
 Test(writer, a_reader_that_left_is_a_broken_output)
 {
     struct fixture f;
