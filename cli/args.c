@@ -189,6 +189,7 @@ FLAG(args_set_verbose, verbose)
 FLAG(args_set_nul, nul)
 FLAG(args_set_lines, lines)
 FLAG(args_set_exit_at_end, exit_at_end)
+FLAG(args_set_no_newline, no_newline)
 FLAG(args_set_yes, yes)
 FLAG(args_set_help, help)
 FLAG(args_set_version, version)
@@ -465,6 +466,10 @@ static bool check_options(struct args *args)
     }
     if (args->server_given && args->address_given)
         return wrong(args, "--server and --host or --port cannot be combined");
+    if (args->no_newline && args->nul)
+        return wrong(args, "--no-newline and --nul cannot be combined");
+    if (args->no_newline && args->json)
+        return wrong(args, "--no-newline is for -o raw: objects of -o json stand one on a line");
     return true;
 }
 

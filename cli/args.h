@@ -35,7 +35,7 @@ struct args {
     const char *start_option; /* as given, for messages; NULL: none */
     enum psc_start start;
     uint64_t start_value;
-    bool exit_at_end, has_count;
+    bool exit_at_end, has_count, no_newline;
     uint64_t count;
     uint64_t idle_timeout_ms; /* 0: none */
 
@@ -63,7 +63,8 @@ args_set_fn args_set_host, args_set_port, args_set_server, args_set_id, args_set
     args_set_no_reconnect, args_set_output, args_set_quiet, args_set_verbose, args_set_nul, args_set_lines,
     args_set_file, args_set_key, args_set_header, args_set_from_beginning, args_set_from_offset,
     args_set_last, args_set_count, args_set_exit_at_end, args_set_idle_timeout, args_set_to_offset,
-    args_set_to_beginning, args_set_to_end, args_set_yes, args_set_help, args_set_version;
+    args_set_to_beginning, args_set_to_end, args_set_yes, args_set_no_newline, args_set_help,
+    args_set_version;
 
 /* Decimal digits and nothing else, within 64 bits. */
 bool args_number(const char *text, uint64_t *value);

@@ -77,6 +77,8 @@ const struct option option_table[] = {
     {'H', "header", "NAME=VALUE", PUB, args_set_header, "a header of each message; may be given again"},
     {'v', "verbose", NULL, PRINTING, args_set_verbose, "print TOPIC, tab, OFFSET, tab, PAYLOAD"},
     {'0', "nul", NULL, PRINTING | PUB, args_set_nul, "records end with NUL (pub: those of the input too)"},
+    {'N', "no-newline", NULL, 1 << COMMAND_SUB | 1 << COMMAND_GET, args_set_no_newline,
+     "nothing behind a payload: its exact bytes (not on a terminal)"},
     {0, "from-beginning", NULL, SUB, args_set_from_beginning, "start at the first message kept"},
     {0, "from-offset", "N", SUB, args_set_from_offset, "start at offset N of the topic (no wildcard)"},
     {0, "last", "N", SUB, args_set_last, "start with the last N messages of each topic"},

@@ -93,6 +93,8 @@ void output_message(struct text *text, const struct output_style *style, struct 
             text_char(text, '\t');
         }
         output_bytes(text, style, message->payload);
+        if (style->bare)
+            return;
     }
     text_char(text, style->nul ? '\0' : '\n');
 }

@@ -8,6 +8,7 @@ struct output_style {
     bool json;
     bool verbose;  /* TOPIC TAB OFFSET TAB PAYLOAD */
     bool nul;      /* records end with NUL instead of a line feed */
+    bool bare;     /* raw records end with nothing */
     bool terminal; /* control bytes are shown as \xNN */
 };
 

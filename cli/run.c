@@ -220,8 +220,11 @@ int run_command(const struct args *args, const struct run_hooks *hooks, void *co
 {
     struct run run = {.args = args, .hooks = hooks, .command = command, .max_message = DEFAULT_MAX_MESSAGE};
 
-    run.style = (struct output_style){
-        .json = args->json, .verbose = args->verbose, .nul = args->nul, .terminal = isatty(STDOUT_FILENO)};
+    run.style = (struct output_style){.json = args->json,
+                                      .verbose = args->verbose,
+                                      .nul = args->nul,
+                                      .bare = args->no_newline,
+                                      .terminal = isatty(STDOUT_FILENO)};
     signal(SIGPIPE, SIG_IGN);
     enum ps_status status = start(&run, reconnect);
     if (status != PS_OK)

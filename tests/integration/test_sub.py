@@ -165,14 +165,13 @@ class Ends(SubCase):
         self.assertEqual(subscriber.wait(), 0)
         self.assertIn(subscriber.err, ("", "subscribed\n"))
 
-    def test_broken_pipe_is_seen_at_the_next_message(self):
+    def test_broken_pipe_is_seen_without_a_message(self):
         reader, writer = os.pipe()
         subscriber = Process([PSCTL, "sub", "t"], env=self.environment(self.server), stdout=writer)
         os.close(writer)
         self.addCleanup(subscriber.end)
         self.wait_attached(self.server, 1)
         os.close(reader)
-        self.pub(self.server, "t", "0")
         self.assertEqual(subscriber.wait(), 0)
 
 
@@ -248,6 +247,15 @@ class Output(SubCase):
         self.assertEqual(self.sub("t", "--from-beginning", "--exit-at-end", "-0").out, b"\0a\nb\0")
         self.assertEqual(self.sub("t", "--from-beginning", "--exit-at-end", "-0", "-v").out,
                          b"t\t0\t\0t\t1\ta\nb\0")
+
+    def test_exact_bytes_without_a_newline(self):
+        blob = bytes(range(256)) * 20 + b"\n\n\0"
+        self.run_psctl(self.server, "pub", "t", "-", stdin=blob)
+        self.run_psctl(self.server, "pub", "t", "")
+        self.run_psctl(self.server, "pub", "t", "-", stdin=b"a\n")
+        self.assertEqual(self.run_psctl(self.server, "get", "t", "0", "--no-newline").out, blob)
+        self.assertEqual(self.run_psctl(self.server, "get", "t", "1", "-N").out, b"")
+        self.assertEqual(self.sub("t", "--from-beginning", "--exit-at-end", "-N").out, blob + b"a\n")
 
     def test_verbose(self):
         self.pub(self.server, "a b", "x\ty")

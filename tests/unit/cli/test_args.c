@@ -114,6 +114,8 @@ Test(args, values_are_checked)
     REFUSED("needs a value", "sub", "t", "--count");
     REFUSED("takes no value", "sub", "t", "--exit-at-end=yes");
     REFUSED("cannot be combined", "sub", "t", "--last", "1", "--from-beginning");
+    REFUSED("cannot be combined", "get", "t", "0", "-N", "-0");
+    REFUSED("is for -o raw", "get", "t", "0", "-N", "-o", "json");
     REFUSED("only one of", "subs", "seek", "t", "--to-end", "--to-offset", "1");
     cr_assert_eq(PARSE("sub", "t", "--from-offset", "18446744073709551615"), ARGS_RUN);
     cr_assert_eq(args.start_value, UINT64_MAX);

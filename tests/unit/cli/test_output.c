@@ -40,6 +40,12 @@ Test(output, records_may_end_with_nul)
     CHECK(((struct output_style){.nul = true}), PAYLOAD("a\nb"), "a\nb\0");
 }
 
+Test(output, raw_records_may_end_with_nothing)
+{
+    CHECK(((struct output_style){.bare = true}), PAYLOAD("a\n\0"), "a\n\0");
+    CHECK(((struct output_style){.bare = true}), PAYLOAD(""), "");
+}
+
 Test(output, verbose_names_topic_and_offset)
 {
     CHECK(((struct output_style){.verbose = true}), PAYLOAD("x\ty"), "a/b\t7\tx\ty\n");
