@@ -29,8 +29,10 @@ enum store_op_kind {
 };
 
 /* Outcomes: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY, PS_NO_MEMORY, PS_LIMIT_EXCEEDED (topics), PS_INTERNAL.
- * A message can be refused alone: its own status says so, and `status` of the operation is then PS_OK if at
- * least one was accepted. The accepted ones, in their order, have consecutive offsets and seqs. */
+ * A message can be refused alone: its own status says so (PS_MESSAGE_TOO_LARGE: larger than the store can hold,
+ * PS_BAD_HEADER: a header it cannot hold, PS_NO_MEMORY, PS_INTERNAL), and `status` of the operation is then PS_OK if
+ * at least one was accepted, else that of the first. The accepted ones, in their order, have consecutive offsets and
+ * seqs. */
 struct store_append {
     struct span topic;        /* valid name; the topic is created if need be */
     struct message *messages; /* offset, published_at and status are written by the store */

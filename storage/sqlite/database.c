@@ -2,8 +2,9 @@
  * first use and live as long as the connection. */
 #include "database.h"
 
+#include "library.h"
+
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 
 #define STATEMENT_SQL(symbol, sql) sql,
@@ -15,14 +16,6 @@ enum {
     READER_CACHE_KIB = 2 * 1024,
     MAX_VALUE_BYTES = 20 * 1024 * 1024 /* above the wire's hard cap */
 };
-
-static pthread_once_t configured = PTHREAD_ONCE_INIT;
-
-/* Statistics take a global mutex for each allocation. Refused, without harm, when SQLite already runs. */
-static void configure(void)
-{
-    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-}
 
 static int set_flags(sqlite3 *db, enum database_role role)
 {
@@ -49,16 +42,19 @@ static int set_pragmas(sqlite3 *db, enum database_role role)
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
-int database_open(struct database *database, const char *path, enum database_role role)
+int database_open(struct database *database, const char *path, enum database_role role,
+                  database_busy_fn *busy, void *ctx)
 {
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int rc;
 
     *database = (struct database){0};
-    pthread_once(&configured, configure);
+    library_init();
     if (role == DATABASE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
     rc = sqlite3_open_v2(path, &database->handle, flags, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_busy_handler(database->handle, busy, ctx);
     if (rc == SQLITE_OK)
         rc = set_flags(database->handle, role);
     if (rc == SQLITE_OK)

@@ -16,9 +16,14 @@ struct database {
 
 enum database_role { DATABASE_WRITER, DATABASE_READER };
 
-/* Opens `path`; the writer creates the file if it is missing. Nothing is written yet. A SQLite result code;
- * on failure the handle may be set, for sqlite3_errmsg(), and database_close() is due all the same. */
-int database_open(struct database *database, const char *path, enum database_role role);
+/* Asked while another connection holds a lock, with how often it was asked before: non-zero to try again. */
+typedef int database_busy_fn(void *ctx, int times);
+
+/* Opens `path`; the writer creates the file if it is missing. Nothing is written yet. `busy` counts from the first
+ * look into the file until sqlite3_busy_timeout() replaces it. A SQLite result code; on failure the handle may be set,
+ * for sqlite3_errmsg(), and database_close() is due all the same. */
+int database_open(struct database *database, const char *path, enum database_role role,
+                  database_busy_fn *busy, void *ctx);
 
 /* Takes the zero state. */
 void database_close(struct database *database);

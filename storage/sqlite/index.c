@@ -127,18 +127,30 @@ static enum ps_status bound_by_busy_runs(struct search *search, bool *found)
     return status;
 }
 
+/* The newest listed epoch up to `epoch`; 0: none. Numbers of epochs that were swept are skipped. */
+static enum ps_status listed_at_or_below(struct database *db, uint64_t epoch, uint64_t *listed)
+{
+    sqlite3_stmt *select = database_statement(db, STATEMENT_EPOCH_AT_OR_BELOW);
+
+    *listed = 0;
+    if (select != NULL)
+        bind_u64(select, 1, epoch);
+    return one_number(db, select, listed);
+}
+
 /* Halves [low, high]. Where the middle epoch lacks the topic, those below it are asked, downwards. */
 static enum ps_status halve(struct search *search, bool *found)
 {
     uint64_t middle = search->low + (search->high - search->low) / 2;
-    enum side side = ABSENT;
     uint64_t at = middle;
-    enum ps_status status = PS_OK;
+    enum side side = ABSENT;
+    enum ps_status status = listed_at_or_below(search->db, middle, &at);
 
-    for (;; at--) {
+    while (status == PS_OK && at >= search->low && at > 0) {
         status = probe(search, at, &side);
-        if (status != PS_OK || side != ABSENT || at == search->low)
+        if (status != PS_OK || side != ABSENT)
             break;
+        status = listed_at_or_below(search->db, at - 1, &at);
     }
     *found = side == HERE;
     if (side == BELOW)
@@ -194,6 +206,19 @@ static enum ps_status run_past(struct database *db, uint64_t topic_id, uint64_t 
     return status;
 }
 
+/* The first listed epoch in (epoch, last]; UINT64_MAX: none. */
+static enum ps_status listed_behind(struct database *db, uint64_t epoch, uint64_t last, uint64_t *listed)
+{
+    sqlite3_stmt *select = database_statement(db, STATEMENT_NEXT_EPOCH);
+
+    *listed = UINT64_MAX;
+    if (select != NULL) {
+        bind_u64(select, 1, epoch + 1);
+        bind_u64(select, 2, last);
+    }
+    return one_number(db, select, listed);
+}
+
 enum ps_status index_find_seq(struct database *db, uint64_t topic_id, uint64_t seq, bool *found,
                               uint64_t *offset)
 {
@@ -208,7 +233,10 @@ enum ps_status index_find_seq(struct database *db, uint64_t topic_id, uint64_t s
     status = one_number(db, select, &epoch);
     if (status == PS_OK)
         status = one_number(db, database_statement(db, STATEMENT_LAST_EPOCH), &last);
-    for (; status == PS_OK && !*found && epoch <= last; epoch++)
+    while (status == PS_OK && !*found && epoch <= last) {
         status = run_past(db, topic_id, epoch, seq, found, offset);
+        if (status == PS_OK && !*found)
+            status = listed_behind(db, epoch, last, &epoch);
+    }
     return status;
 }

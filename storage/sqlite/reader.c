@@ -18,7 +18,8 @@
 #include <time.h>
 
 enum {
-    BUSY_WAIT_MS = 5000,   /* only recovery by another process can make a reader wait */
+    BUSY_WAIT_MS = 5000, /* only recovery by another process can make a reader wait */
+    BUSY_PAUSE_MS = 10,
     RESOLVE_AT_ONCE = 256, /* positions in one transaction */
     CLOCK_EVERY = 16       /* rows between looks at the clock */
 };
@@ -49,6 +50,13 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+static int wait_a_moment(void *ctx, int times)
+{
+    (void)ctx;
+    sqlite3_sleep(BUSY_PAUSE_MS);
+    return times < BUSY_WAIT_MS / BUSY_PAUSE_MS;
+}
+
 enum ps_status reader_open(const struct store_vtable *vtable, const char *path, struct gate *gate,
                            struct store_reader **opened)
 {
@@ -60,13 +68,12 @@ enum ps_status reader_open(const struct store_vtable *vtable, const char *path, 
     reader->base.vtable = vtable;
     reader->gate = gate;
     gate_enter(gate);
-    rc = database_open(&reader->db, path, DATABASE_READER);
+    rc = database_open(&reader->db, path, DATABASE_READER, wait_a_moment, NULL);
     gate_leave(gate);
     if (rc != SQLITE_OK) {
         reader_close(&reader->base);
         return database_status(rc) == PS_NO_MEMORY ? PS_NO_MEMORY : PS_STORAGE_FAILED;
     }
-    sqlite3_busy_timeout(reader->db.handle, BUSY_WAIT_MS);
     *opened = &reader->base;
     return PS_OK;
 }

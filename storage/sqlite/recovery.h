@@ -9,10 +9,11 @@
 
 struct sqlite_store;
 
-/* Drops runs of unlisted epochs, makes the log_id if there is none, counts the start: one commit at FULL. */
+/* Makes the log_id if there is none, counts the start: one commit at FULL. */
 enum ps_status recovery_begin(struct sqlite_store *store);
 
-/* Reads what memory must know. PS_OK; PS_DAMAGED with a sentence that names the record; what SQLite met. */
+/* Reads what memory must know, compares what can be compared, and drops runs of unlisted epochs when all is well.
+ * PS_OK; PS_DAMAGED with a sentence that names the record or the topic; PS_NO_MEMORY; what SQLite met. */
 enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t error_size);
 
 #endif

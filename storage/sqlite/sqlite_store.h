@@ -7,6 +7,8 @@
 #include "database.h"
 #include "epochs.h"
 #include "gate.h"
+#include "library.h"
+#include "lock_wait.h"
 #include "rows.h"
 #include "store.h"
 #include "store_sqlite.h"
@@ -19,6 +21,8 @@ struct sqlite_store {
     char *path;
     struct database db;
     struct gate gate;
+    struct library_listener listener;
+    struct lock_wait opening; /* while the start waits for a lock */
     struct row_source source;
     struct topics topics;
     struct appender appender;

@@ -39,6 +39,8 @@
     X(READ_ROWS, "SELECT " MESSAGE_COLUMNS " FROM messages m WHERE m.seq BETWEEN ?1 AND ?2")                 \
     X(TAIL_ROWS, "SELECT seq, topic_id, offset FROM messages WHERE seq > ?1 ORDER BY seq")                   \
     X(LAST_ROW, "SELECT seq, published_at FROM messages ORDER BY seq DESC LIMIT 1")                          \
+    X(ROW_AT, "SELECT topic_id, offset FROM messages WHERE seq = ?1")                                        \
+    X(FIRST_ROW_BETWEEN, "SELECT seq FROM messages WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT 1")        \
     X(DELETE_ROWS, "DELETE FROM messages WHERE seq BETWEEN ?1 AND ?2")                                       \
     /* the index */                                                                                          \
     X(INSERT_RUNS, "INSERT INTO topic_runs (epoch, topic_id, first_offset, first_seq, count,"                \
@@ -46,6 +48,11 @@
     X(INSERT_EPOCH, "INSERT INTO epochs (epoch, first_seq, last_seq, quiet_runs, closed_at)"                 \
                     " VALUES (?1, ?2, ?3, ?4, ?5)")                                                          \
     X(LAST_EPOCH, "SELECT epoch, last_seq FROM epochs ORDER BY epoch DESC LIMIT 1")                          \
+    X(LAST_TWO_EPOCHS, "SELECT epoch, first_seq, last_seq FROM epochs ORDER BY epoch DESC LIMIT 2")          \
+    X(EPOCH_AT_OR_BELOW, "SELECT epoch FROM epochs WHERE epoch <= ?1 ORDER BY epoch DESC LIMIT 1")           \
+    X(RUNS_OF_EPOCH, "SELECT topic_id, first_offset, first_seq, count FROM topic_runs WHERE epoch = ?1"      \
+                     " ORDER BY topic_id, first_offset")                                                     \
+    X(UNLISTED_RUN, "SELECT 1 FROM topic_runs WHERE epoch > ?1 LIMIT 1")                                     \
     X(FIRST_EPOCH, "SELECT min(epoch) FROM epochs")                                                          \
     X(DROP_UNLISTED, "DELETE FROM topic_runs WHERE epoch > ?1")                                              \
     X(NEXT_EPOCH, "SELECT epoch FROM epochs WHERE epoch >= ?1 AND epoch <= ?2 ORDER BY epoch LIMIT 1")       \

@@ -16,6 +16,7 @@
 
 enum {
     OPEN_WAIT_MS = 30 * 1000,
+    LOCK_PAUSE_MS = 20,
     COMMIT_WAIT_MS = 100,
     TRUNCATE_WAIT_MS = 1000,
     MAX_TOPICS = 100 * 1000,
@@ -35,6 +36,7 @@ static void sqlite_free(struct sqlite_store *store)
     if (store->failed && store->db.handle != NULL)
         sqlite3_db_config(store->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     database_close(&store->db);
+    library_listen_stop(&store->listener);
     appender_deinit(&store->appender);
     sweeper_deinit(&store->sweeper);
     epochs_deinit(&store->epochs);
@@ -127,14 +129,25 @@ static enum ps_status enter_wal(struct sqlite_store *store)
     return database_status(rc) == PS_OK && !entered ? PS_ACCESS_DENIED : database_status(rc);
 }
 
+/* Whatever the start meets a lock at, it is waited for, and said. */
+static int wait_for_lock(void *ctx, int times)
+{
+    struct sqlite_store *store = ctx;
+
+    if (times == 0)
+        lock_wait_begin(&store->opening);
+    if (lock_wait_tell(&store->opening, store, "starting") >= OPEN_WAIT_MS)
+        return 0;
+    sqlite3_sleep(times < 10 ? 1 : LOCK_PAUSE_MS);
+    return 1;
+}
+
 /* Nothing is written before the file is known to be ours. */
 static enum ps_status open_database(struct sqlite_store *store, char *error, size_t error_size)
 {
-    int rc = database_open(&store->db, store->path, DATABASE_WRITER);
+    int rc = database_open(&store->db, store->path, DATABASE_WRITER, wait_for_lock, store);
     enum ps_status status = database_status(rc);
 
-    if (store->db.handle != NULL)
-        sqlite3_busy_timeout(store->db.handle, OPEN_WAIT_MS);
     if (status == PS_OK)
         status = schema_identify(store->db.handle, error, error_size);
     if (status == PS_OK && sqlite3_db_readonly(store->db.handle, "main") == 1)
@@ -211,6 +224,12 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
         snprintf(error, error_size, "out of memory");
         return status;
     }
+    library_listen_start(&store->listener, config->log, config->log_ctx);
+    if (!library_init())
+        store_log(
+            store, 6,
+            "event=sqlite_in_use text=\"this process used SQLite before: its memory statistics and its log "
+            "stay as they were\"");
     status = open_database(store, error, error_size);
     if (status == PS_OK)
         status = start(store, error, error_size);

@@ -5,7 +5,6 @@
 
 #include <time.h>
 
-enum { LOCK_LOG_MS = 1000 };
 static const int64_t CLAMP_LOG_MICROSECONDS = 60 * 1000000;
 
 /* Never below the last one, so that a time is found by binary search over seq. */
@@ -52,22 +51,13 @@ void transaction_roll_back(struct sqlite_store *store)
 
 enum ps_status transaction_begin(struct sqlite_store *store)
 {
-    uint64_t started = monotonic_ms();
-    uint64_t logged = 0;
+    struct lock_wait wait;
     enum ps_status status;
 
+    lock_wait_begin(&wait);
     while ((status = database_run(&store->db, database_statement(&store->db, STATEMENT_BEGIN_WRITE))) ==
-           PS_STORAGE_BUSY) {
-        uint64_t waited = monotonic_ms() - started;
-
-        if (waited >= LOCK_LOG_MS && (logged == 0 || waited - logged >= 10 * LOCK_LOG_MS)) {
-            logged = waited;
-            store_log(store, 4,
-                      "event=database_locked waited_ms=%llu text=\"another process holds a lock on "
-                      "psbroker.db; publishing waits\"",
-                      (unsigned long long)waited);
-        }
-    }
+           PS_STORAGE_BUSY)
+        lock_wait_tell(&wait, store, "publishing");
     if (status != PS_OK)
         return status;
     if (transaction_data_version(store) != store->data_version) {
