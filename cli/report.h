@@ -11,8 +11,9 @@ void report(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The bytes in double quotes with control bytes as \xNN. Valid until the fourth call after this one. */
 const char *report_quoted(struct psc_bytes bytes);
 
-/* What the error says, its valid range or limit, and in brackets the status and the exit code; with `json` also one object.
- * `subject` says what it is about, NULL: the error's own topic if it has one. Returns the exit code. */
+/* What the error says, its valid range or limit, and in brackets the status and the exit code; with `json` also
+ * one object. `subject` says what it is about, NULL: the error's own topic if it has one. Returns the exit
+ * code. */
 int report_error(bool json, const char *subject, const struct psc_error *error);
 
 /* As report_error() for a status of this process. */

@@ -16,8 +16,7 @@ enum {
 };
 
 struct header {
-    struct span
-        name; /* 1..255 bytes of UTF-8, no control characters, unique in the message (bytes compared) */
+    struct span name;  /* 1..255 bytes of UTF-8 without control characters, unique in its message */
     struct span value; /* UTF-8 without NUL, may be empty */
 };
 

@@ -212,7 +212,7 @@ struct subscribed {
 struct delivery {
     uint64_t subscription;
     struct span topic;
-    const struct message *messages; /* decoding only: encoding uses codec_encode_delivery_header() */
+    const struct message *messages; /* decoding only: encoding uses codec_put_delivery_header() */
     size_t message_count;
 };
 

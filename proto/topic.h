@@ -1,9 +1,9 @@
 /* Topic names and filters: what is one, what matches what. Pure functions, any thread.
  *
- * A name is 1 to 255 bytes of UTF-8 without control characters (U+0000..U+001F, U+007F..U+009F); `/` separates
- * levels, and empty levels are levels. In a filter a level that is exactly `+` matches one level, a last level that is exactly
- * `#` matches the rest including none (`a/#` matches `a`). Bytes are compared, nothing is normalized. A
- * wildcard in first place never matches a name that starts with `$`. */
+ * A name is 1 to 255 bytes of UTF-8 without control characters (U+0000..U+001F, U+007F..U+009F); `/`
+ * separates levels, and empty levels are levels. In a filter a level that is exactly `+` matches one level, a
+ * last level that is exactly `#` matches the rest including none (`a/#` matches `a`). Bytes are compared,
+ * nothing is normalized. A wildcard in first place never matches a name that starts with `$`. */
 #ifndef PSBROKER_TOPIC_H
 #define PSBROKER_TOPIC_H
 

@@ -110,9 +110,8 @@ struct store_op {
 
 /* What a commit tells about the whole store. */
 struct store_state {
-    uint64_t mark; /* seq that the next message will get */
-    uint64_t
-        indexed_through; /* runs up to this seq, inclusive, are findable without store_topic.recent; 0: none */
+    uint64_t mark;            /* seq that the next message will get */
+    uint64_t indexed_through; /* runs up to this seq are found without store_topic.recent; 0: none */
     uint64_t wal_bytes, database_bytes, free_disk_bytes;
     uint64_t checkpoints; /* completed since the start */
     bool falling_behind;  /* the index is two epochs behind: publishing should slow down */

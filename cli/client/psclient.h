@@ -146,8 +146,7 @@ struct psc_subscribe_options {
     uint64_t value;              /* PSC_START_OFFSET: offset; PSC_START_LAST: how many */
     bool until_end;              /* ended with PS_END_REACHED at the heads of the moment of subscribing */
     bool existing_only;          /* a durable one must be stored already */
-    /* Credit: how much may be delivered beyond what psc_credit() was told was consumed. 0: 65,536 messages and
-     * 4 MiB. */
+    /* Credit: how much may be delivered beyond what psc_consumed() was told. 0: 65,536 messages and 4 MiB. */
     uint64_t window_messages, window_bytes;
     /* Stored (when durable) and attached. `created` is false for a durable one that existed: the start option
      * was ignored. Called again after each reconnect. May be NULL. `starts` lists every matching topic. */
@@ -213,7 +212,8 @@ struct psc_topic_info {
     uint64_t first, head;
     uint32_t subscribers;
 };
-/* One call per topic in byte order of names (topic != NULL), then a last one: topic == NULL, error == NULL or why it failed. */
+/* One call per topic in byte order of names (topic != NULL), then a last one: topic == NULL, error == NULL or
+ * why it failed. */
 typedef void psc_topic_fn(const struct psc_error *error, const struct psc_topic_info *topic, void *data);
 /* `filter` absent: all topics. Pages are fetched as needed. */
 enum ps_status psc_list_topics(struct psc_client *client, struct psc_bytes filter, psc_topic_fn *each,

@@ -1,7 +1,7 @@
 /* Requests that wait for their answer: what was asked, under which id, and how it is answered.
  *
  * A request owns its encoded frame until it is sent, so it can be made before there is a connection. Every
- * request is answered exactly once: by the broker's frame, or by requests_lost() / requests_cancel(). */
+ * request is answered exactly once: by the broker's frame or by requests_lost(). */
 #ifndef PSCLIENT_REQUESTS_H
 #define PSCLIENT_REQUESTS_H
 

@@ -1,5 +1,6 @@
 """The tour in README.md, executed: every `console` block is typed into one shell, in order, and what comes
-back must be what the README shows (`…` matches anything within a line, a line of `…` any lines).
+back must be what the README shows (`…` matches anything within a line, a line of `…` any lines). Then every query of its
+`sql` blocks is put to the log that the tour made.
 
     tour.py README PSBROKER PSCTL
 
@@ -14,6 +15,7 @@ import tempfile
 from tap import case, done
 
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+QUERIES = re.compile(r"^```sql\n(.*?)^```$", re.M | re.S)
 
 
 def steps(text):
@@ -57,6 +59,16 @@ class Shell:
         return got[:-1] if got and got[-1] == "" else got
 
 
+def refused(queries, database):
+    """What sqlite3 says about those of the queries that it does not carry out."""
+    problems = []
+    for query in filter(str.strip, queries.split(";")):
+        done = subprocess.run(["sqlite3", "-readonly", "-bail", database], input=f"{query};", capture_output=True, text=True)
+        if done.returncode != 0 or done.stderr:
+            problems += [query.strip(), done.stderr.strip()]
+    return problems
+
+
 def wrapper(path, text):
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o755)
@@ -84,6 +96,10 @@ def main(readme, psbroker, psctl):
         finally:
             shell.process.stdin.close()
             shell.process.wait(timeout=30)
+        database = place / "work/data/psbroker.db"
+        queries = "".join(QUERIES.findall(text))
+        case("the queries of the README run", refused(queries, database) if queries else ["no query found"])
+        case("a wrong query is seen", [] if refused("select nothing from nowhere", database) else ["it was accepted"])
     case("the README has a tour", [] if count >= 10 else [f"only {count} commands found"])
     case("a wrong output is seen", ["it was accepted"] if matches(["0"], ["1"]) else [])
     done()
