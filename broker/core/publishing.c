@@ -457,11 +457,14 @@ static void submit(struct publication *publication)
     }
 }
 
-/* The receive buffer is charged whole to the first publication in it: a few bytes of it pin all of it. */
+/* The receive buffer is charged whole to the first publication in it: a few bytes of it pin all of it. Those of
+ * one connection are answered in order, so the others do not outlast it; but one with nothing to store is answered
+ * at once and must leave the charge to the next. */
 static uint64_t memory_pinned(const struct publication *publication)
 {
-    uint64_t buffer = publication->owner->charged ? 0 : publication->owner->size;
-    publication->owner->charged = true;
+    bool charged = publication->owner->charged || publication->under_way == 0;
+    uint64_t buffer = charged ? 0 : publication->owner->size;
+    publication->owner->charged |= publication->under_way > 0;
     return buffer + arena_size(publication->arena) + sizeof *publication +
            publication->group_count * sizeof(struct group);
 }

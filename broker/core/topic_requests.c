@@ -54,7 +54,8 @@ struct deletion {
     struct topic *topic; /* referenced */
 };
 
-/* Everybody who followed it is told what is gone, and waits for what may come. */
+/* Everybody who followed it is told what is gone, and waits for what may come. One who does not read what he is sent
+ * already is told when he is served: else deletions would pile up in front of him. */
 static void skip_deleted(struct list *cursors, uint64_t first)
 {
     struct list *at = cursors->next;
@@ -63,7 +64,8 @@ static void skip_deleted(struct list *cursors, uint64_t first)
         at = at->next;
         if (cursor->state == CURSOR_RESOLVING || cursor->attachment->state != ATTACHMENT_LIVE)
             continue; /* it is told when it is served */
-        cursor_skip_gap(cursor, first);
+        if (session_has_room(cursor->attachment->session))
+            cursor_skip_gap(cursor, first);
         if (cursor->state != CURSOR_READING)
             cursor_settle(cursor);
         attachment_schedule(cursor->attachment);

@@ -17,7 +17,9 @@
  *
  * Failure modes: a peer that sends part of a frame and no more is refused after CONNECTION_ASSEMBLY_SECONDS;
  * one that does not read is bounded by the session's view of queued(); one that is dead while the
- * connection ends, by the deadline of the state. A paused connection has no running clock. */
+ * connection ends, by the deadline of the state. A paused connection has no running clock. A buffer full of small
+ * requests with much work or large answers behind each is left alone as soon as the session pauses, and after
+ * BURST_NS in favour of the others; what it still holds is its backlog, and nothing is read behind that. */
 #include "connection.h"
 
 #include "address.h"
@@ -29,7 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BUFFERS_PER_WRITE = 256 };
+enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000 };
 
 enum connection_state {
     CONNECTION_OPEN,
@@ -57,6 +59,7 @@ struct connection {
     struct connection *next_dirty;
     bool dirty;
     bool paused;
+    bool backlog;    /* complete frames may wait in the reader; the socket is not read */
     bool writing;    /* `write` is pending */
     bool peer_ended; /* its FIN came */
     enum connection_state state;
@@ -225,11 +228,14 @@ static void flush(struct connection *connection, bool *took)
     }
 }
 
-/* True: the session was called and may have more to send. */
+static void take_up_backlog(struct connection *connection);
+
+/* True: the session was called and may have more to send, or frames are left. */
 static bool end_of_turn(struct connection *connection)
 {
     bool took = false;
 
+    take_up_backlog(connection);
     if (connection->state == CONNECTION_ENDING && connection->session != NULL) {
         session_free(connection->session);
         connection->session = NULL;
@@ -307,6 +313,8 @@ static void effect_pause(void *ctx, bool paused)
     connection->paused = paused;
     if (paused)
         uv_read_stop(&connection->stream);
+    else if (connection->backlog)
+        mark_dirty(connection);
     else
         read_on(connection);
 }
@@ -354,12 +362,27 @@ static enum ps_status receive_frame(struct connection *connection, struct span b
     return PS_OK;
 }
 
-/* All frames that are complete. */
+/* Leaves the frames that are complete for later. */
+static void leave_backlog(struct connection *connection)
+{
+    connection->backlog = true;
+    uv_read_stop(&connection->stream);
+    if (!connection->paused)
+        mark_dirty(connection);
+}
+
+/* The frames that are complete, until the session pauses or the others have waited long enough. */
 static void receive_burst(struct connection *connection)
 {
+    const uint64_t begin = uv_hrtime();
     bool any = false;
 
+    connection->backlog = false;
     while (connection->state == CONNECTION_OPEN) {
+        if (connection->paused || (any && uv_hrtime() - begin > BURST_NS)) {
+            leave_backlog(connection);
+            break;
+        }
         struct span body;
         struct buffer *owner;
         enum ps_status status = frame_reader_next(&connection->reader, &body, &owner);
@@ -413,6 +436,16 @@ static void read_on(struct connection *connection)
         set_deadline(connection, CONNECTION_ASSEMBLY_SECONDS);
     if (uv_read_start(&connection->stream, place_cb, read_cb) != 0)
         start_ending(connection);
+}
+
+static void take_up_backlog(struct connection *connection)
+{
+    if (!connection->backlog || connection->paused || connection->state != CONNECTION_OPEN)
+        return;
+    session_heard(connection->session);
+    receive_burst(connection);
+    if (connection->state == CONNECTION_OPEN && !connection->backlog && !connection->paused)
+        read_on(connection);
 }
 
 /* ------------------------------------------------------------------------------------------- accepting */

@@ -287,6 +287,42 @@ Test(delivery, a_deleted_topic_leaves_a_gap_and_goes_on)
     ASSERT_NO_LEAKS();
 }
 
+Test(delivery, gaps_do_not_pile_up_in_front_of_one_who_does_not_read)
+{
+    struct broker_config config = {.delivery_bytes = 4096};
+    struct world *world = world_new(&config);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame delete_topic = {.kind = CLIENT_DELETE_TOPIC, .delete_topic = span_of("A")};
+    subscribe(client, "A", NULL, START_BEGINNING, 0);
+    client->slow = true;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        publish(publisher, "A", "x");
+        client_request(publisher, &delete_topic);
+        world_settle(world);
+    }
+    cr_assert_leq(client->queued, 2u * 4096);
+
+    /* Later everything is accounted for: what was not given was told to be gone. */
+    client->slow = false;
+    client_take(client);
+    publish(publisher, "A", "end");
+    uint64_t next = 0;
+    for (const struct server_frame *frame; (frame = client_next(client)) != NULL;) {
+        if (frame->kind == SERVER_GAP) {
+            cr_assert_eq(frame->gap.from, next);
+            next = frame->gap.to;
+        } else if (frame->kind == SERVER_DELIVERY) {
+            cr_assert_eq(frame->delivery.messages[0].offset, next);
+            next += frame->delivery.message_count;
+        }
+    }
+    cr_assert_eq(next, 1001u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(delivery, a_damaged_record_ends_the_subscription_after_what_lies_before_it)
 {
     struct world *world = world_new(NULL);

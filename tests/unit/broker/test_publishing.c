@@ -104,6 +104,47 @@ Test(publishing, a_full_window_stops_reading_until_the_commit)
     ASSERT_NO_LEAKS();
 }
 
+/* A frame in a receive buffer that it shares with others. */
+static void receive_from(struct client *client, struct buffer *buffer, const char *topic)
+{
+    struct message message = {.payload = span_of("x")};
+    struct publish_group group = {span_of(topic), &message, 1};
+    struct client_frame frame = {.kind = CLIENT_PUBLISH, .publish = {&group, 1, 1, false}}, decoded;
+    struct bytes bytes = {0};
+
+    cr_assert_eq(codec_encode_client(&frame, &bytes), PS_OK);
+    memcpy(buffer->data, bytes.data, bytes.size);
+    struct span body = {buffer->data + FRAME_HEADER_BYTES, bytes.size - FRAME_HEADER_BYTES};
+    bytes_deinit(&bytes);
+    struct arena *arena = arena_new(codec_arena_budget(body.size));
+    cr_assert_not_null(arena);
+    cr_assert_eq(codec_decode_client(body, arena, &decoded), PS_OK);
+    session_receive(client->session, &decoded, buffer, &arena);
+    arena_free(arena);
+}
+
+Test(publishing, a_refused_publication_leaves_the_charge_for_its_buffer_to_the_next)
+{
+    enum { SIZE = 100000 };
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct buffer *buffer = calloc(1, sizeof *buffer + SIZE);
+    cr_assert_not_null(buffer);
+    buffer->refs = 1;
+    buffer->size = SIZE;
+
+    receive_from(client, buffer, "not/+/published");
+    receive_from(client, buffer, "A");
+    buffer_unref(buffer);
+    broker_flush(world->broker);
+
+    cr_assert_geq(client->session->window.used, SIZE + 0u);
+    world_settle(world);
+    cr_assert_eq(client->session->window.used, 0u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(publishing, the_budget_of_all_pauses_all_publishers_and_nobody_else)
 {
     static uint8_t bytes[1000];
