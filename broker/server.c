@@ -288,6 +288,13 @@ static void effect_failed(void *ctx, enum ps_status status)
     fail(ctx, status);
 }
 
+static void store_worked(void *ctx, const struct store_state *state)
+{
+    struct server *server = ctx;
+
+    broker_store_worked(server->broker, state);
+}
+
 /* The core answers everything that is under way before it says so itself. */
 static void writer_failed(void *ctx, enum ps_status status)
 {
@@ -407,6 +414,7 @@ static enum ps_status start_threads(struct server *server, const struct store_op
         .store = server->store,
         .state = opened->state,
         .completed = log_completed,
+        .worked = store_worked,
         .failed = writer_failed,
         .ctx = server,
     };

@@ -99,6 +99,7 @@ void broker_free(struct broker *broker)
     assert(list_empty(&broker->sessions) && broker->writes == 0 && broker->reads == 0);
     publish_encode_burst(broker);
     publish_answer_finished(broker);
+    offsets_refuse_waiters(&broker->offsets.waiters, PS_STORAGE_FAILED); /* there was no memory to write */
     tail_deinit(&broker->tail);
     topics_deinit(&broker->topics);
     router_deinit(&broker->router);
@@ -202,15 +203,20 @@ static void fail(struct broker *broker, enum ps_status status)
     broker->failure = status;
 }
 
+void broker_store_worked(struct broker *broker, const struct store_state *state)
+{
+    bool indexed = state->indexed_through > broker->state.indexed_through;
+    broker->state = *state;
+    if (indexed)
+        topics_trim(&broker->topics, state->indexed_through);
+}
+
 void broker_written(struct broker *broker, const struct log_write *write, const struct store_state *state)
 {
     assert(broker->writes > 0);
     broker->writes--;
     broker->commit_seen = true;
-    bool indexed = state->indexed_through > broker->state.indexed_through;
-    broker->state = *state;
-    if (indexed)
-        topics_trim(&broker->topics, state->indexed_through);
+    broker_store_worked(broker, state);
     if (is_fatal(write->op.status))
         fail(broker, write->op.status);
 }

@@ -62,6 +62,9 @@ bool broker_load_failed(const struct broker *broker);
  * and after a burst of received frames; completions of one commit are never split by a flush. */
 void broker_flush(struct broker *broker);
 
+/* The store's state changed by its own work, not by a write. In order with completions of writes. */
+void broker_store_worked(struct broker *broker, const struct store_state *state);
+
 /* Time passed: pings, time-outs, committed offsets that waited 100 ms, progress marks. */
 void broker_tick(struct broker *broker);
 

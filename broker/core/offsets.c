@@ -167,7 +167,7 @@ static size_t dirty_count(const struct offsets *offsets)
     return count;
 }
 
-void offsets_submit(struct broker *broker)
+bool offsets_submit(struct broker *broker)
 {
     struct offsets *offsets = &broker->offsets;
     size_t count = dirty_count(offsets);
@@ -177,13 +177,13 @@ void offsets_submit(struct broker *broker)
             offsets->urgent = false;
             answer_waiters(&offsets->waiters, status);
         }
-        return;
+        return true;
     }
     struct offsets_write *write = calloc(1, sizeof *write + count * sizeof(struct store_offset));
     offsets->due_ns = UINT64_MAX;
     if (write == NULL) {
         wait_for(broker, delay_ns);
-        return;
+        return false;
     }
     write->broker = broker;
     write->write.done = offsets_done;
@@ -194,6 +194,7 @@ void offsets_submit(struct broker *broker)
     list_append(&offsets->writes, &write->in_writes);
     offsets->urgent = false;
     broker_write(broker, &write->write);
+    return true;
 }
 
 void offsets_ride(struct broker *broker)

@@ -41,8 +41,9 @@ void offsets_answer(struct broker *broker, struct session *session, struct optio
 /* Waits until everything acknowledged so far is committed or refused. Not to be called while offsets_idle(). */
 void offsets_wait(struct broker *broker, struct offsets_waiter *waiter);
 
-/* Submits all that waits, whatever is under way: before a write that must come later in the same source. */
-void offsets_submit(struct broker *broker);
+/* Submits all that waits, whatever is under way: before a write that must come later in the same source. False: out
+ * of memory, it is tried again in 100 ms. */
+bool offsets_submit(struct broker *broker);
 /* In front of another write: submits unless one is under way. */
 void offsets_ride(struct broker *broker);
 /* Submits as soon as none is under way. */

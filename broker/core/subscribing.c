@@ -243,6 +243,10 @@ void request_detach(struct session *session, const struct client_frame *frame)
         return;
     }
     bool durable = attachment_durable(a);
+    if (durable && !offsets_idle(&session->broker->offsets) && !offsets_submit(session->broker)) {
+        session_error_status(session, frame->request_id, PS_NO_MEMORY);
+        return;
+    }
     attachment_detach(a);
     if (frame->request_id.present && durable)
         offsets_answer(session->broker, session, frame->request_id);

@@ -6,7 +6,8 @@
  *
  * Two lists under one mutex, both handed over whole. `staged` and the drained commit belong to the loop, the
  * write queue to the writer, so the mutex is never held over work. A commit carries the state of its own
- * moment: the ring has few places, and a writer that is so far ahead of the loop waits for it.
+ * moment: the ring has few places, and a writer that is so far ahead of the loop waits for it. What background work
+ * changed goes the same way, as a commit of no writes.
  *
  * Life of the thread:
  *
@@ -74,6 +75,7 @@ struct commit {
     struct log_write *writes;
     struct store_state state;
     enum ps_status status;
+    bool work; /* background work alone */
 };
 
 struct log_writer {
@@ -105,12 +107,14 @@ struct log_writer {
     enum ps_status failure; /* PS_OK while the store works */
     struct write_queue queue;
     struct store_op **ops;
+    struct store_state told; /* the newest that was posted */
 };
 
 /* --------------------------------------------------------------------------------------- writer thread */
 
 static void post(struct log_writer *writer, const struct commit *commit)
 {
+    writer->told = commit->state;
     uv_mutex_lock(&writer->mutex);
     while (writer->commits_count == COMMITS_HELD)
         uv_cond_wait(&writer->room, &writer->mutex);
@@ -126,12 +130,30 @@ static void refuse_all(struct log_write *writes, enum ps_status status)
         write->op.status = status;
 }
 
+static bool same_state(const struct store_state *a, const struct store_state *b)
+{
+    return a->mark == b->mark && a->indexed_through == b->indexed_through && a->wal_bytes == b->wal_bytes &&
+           a->database_bytes == b->database_bytes && a->free_disk_bytes == b->free_disk_bytes &&
+           a->checkpoints == b->checkpoints && a->falling_behind == b->falling_behind;
+}
+
+/* A step of background work; whether there is more to do. */
+static bool work(struct log_writer *writer)
+{
+    struct commit commit = {.work = true};
+    bool more = store_work(writer->config.store, &commit.state);
+
+    if (!same_state(&commit.state, &writer->told))
+        post(writer, &commit);
+    return more;
+}
+
 /* An index that is behind catches up in the pauses that publishing gets for it. */
-static void give_way(struct log_writer *writer, struct store_state *state)
+static void give_way(struct log_writer *writer)
 {
     static const struct timespec pause = {.tv_nsec = BEHIND_PAUSE_NS};
 
-    for (int step = 0; step < BEHIND_WORK_STEPS && store_work(writer->config.store, state); step++)
+    for (int step = 0; step < BEHIND_WORK_STEPS && work(writer); step++)
         ;
     nanosleep(&pause, NULL);
 }
@@ -152,20 +174,19 @@ static void commit_once(struct log_writer *writer)
     bool behind = commit.state.falling_behind && writer->failure == PS_OK;
     post(writer, &commit);
     if (behind)
-        give_way(writer, &commit.state);
+        give_way(writer);
 }
 
 /* Returns with the mutex held, when something came or the end is wanted. */
 static void wait_for_work(struct log_writer *writer)
 {
-    struct store_state state;
     bool more = true;
 
     uv_mutex_lock(&writer->mutex);
     while (writer->incoming.first == NULL && !writer->stopping) {
         if (more && writer->failure == PS_OK) {
             uv_mutex_unlock(&writer->mutex);
-            more = store_work(writer->config.store, &state);
+            more = work(writer);
             uv_mutex_lock(&writer->mutex);
             continue;
         }
@@ -224,6 +245,10 @@ static void deliver(struct log_writer *writer, const struct commit *commit)
 {
     if (commit->state.mark != 0)
         writer->last_state = commit->state;
+    if (commit->work) {
+        writer->config.worked(writer->config.ctx, &writer->last_state);
+        return;
+    }
     for (struct log_write *write = commit->writes, *next; write != NULL; write = next) {
         next = write->next; /* `done` may free it */
         writer->under_way--;
@@ -319,7 +344,7 @@ enum ps_status log_writer_start(const struct log_writer_config *config, struct l
     if (writer == NULL)
         return PS_NO_MEMORY;
     writer->config = *config;
-    writer->last_state = config->state;
+    writer->last_state = writer->told = config->state;
     if (writer->config.max_messages == 0)
         writer->config.max_messages = COMMIT_MAX_MESSAGES;
     if (writer->config.max_bytes == 0)

@@ -19,6 +19,9 @@ struct log_writer_config {
     size_t max_bytes;         /* in one commit; 0: COMMIT_MAX_BYTES */
     /* All `done` of one commit were called. */
     void (*completed)(void *ctx);
+    /* Background work changed the state of the store since the last commit: the index went on, the WAL is empty, dead
+     * rows are gone. In order with completions. */
+    void (*worked)(void *ctx, const struct store_state *state);
     /* The store takes no further commit: PS_UNKNOWN, PS_STORAGE_FAILED or PS_FOREIGN_WRITER. Behind the
      * completions of that commit, once. Writes that come later are completed with PS_STORAGE_FAILED. */
     void (*failed)(void *ctx, enum ps_status status);

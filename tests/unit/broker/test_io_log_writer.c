@@ -15,7 +15,7 @@ struct gated_store {
     size_t sizes[COMMITS];  /* operations of each commit; read when the thread is gone */
     size_t commits;
     size_t after_failure;
-    uint64_t mark;
+    uint64_t mark, indexed;
 };
 
 static enum ps_status gated_commit(struct store *base, struct store_op **ops, size_t count,
@@ -35,18 +35,22 @@ static enum ps_status gated_commit(struct store *base, struct store_op **ops, si
         store->sizes[store->commits] = count;
     store->commits++;
     store->mark += count;
-    *state = (struct store_state){.mark = store->mark};
+    *state = (struct store_state){.mark = store->mark, .indexed_through = store->indexed};
     return store->outcome;
 }
 
-static bool no_work(struct store *store, struct store_state *state)
+/* Each step that is left indexes one message. */
+static bool gated_work(struct store *base, struct store_state *state)
 {
-    (void)store;
-    (void)state;
-    return false;
+    struct gated_store *store = (struct gated_store *)base;
+
+    if (store->indexed < store->mark)
+        store->indexed++;
+    *state = (struct store_state){.mark = store->mark, .indexed_through = store->indexed};
+    return store->indexed < store->mark;
 }
 
-static const struct store_vtable gated_vtable = {.commit = gated_commit, .work = no_work};
+static const struct store_vtable gated_vtable = {.commit = gated_commit, .work = gated_work};
 
 struct fixture {
     uv_loop_t loop;
@@ -55,7 +59,8 @@ struct fixture {
     struct log_write writes[WRITES];
     unsigned order[WRITES]; /* indices as completed */
     uint64_t marks[WRITES];
-    unsigned done, completed, failures, failed_at;
+    unsigned done, completed, failures, failed_at, worked;
+    uint64_t indexed;
     enum ps_status failed;
     bool stopped;
 };
@@ -82,6 +87,15 @@ static void failed_cb(void *ctx, enum ps_status status)
     fixture->failed_at = fixture->done;
 }
 
+static void worked_cb(void *ctx, const struct store_state *state)
+{
+    struct fixture *fixture = ctx;
+
+    cr_assert_gt(state->indexed_through, fixture->indexed, "told without a change, or out of order");
+    fixture->worked++;
+    fixture->indexed = state->indexed_through;
+}
+
 static void stopped_cb(void *ctx)
 {
     ((struct fixture *)ctx)->stopped = true;
@@ -94,6 +108,7 @@ static struct fixture *start(bool gated, enum ps_status outcome, uint32_t max_me
                                        .store = &fixture->store.store,
                                        .max_messages = max_messages,
                                        .completed = completed_cb,
+                                       .worked = worked_cb,
                                        .failed = failed_cb,
                                        .ctx = fixture};
 
@@ -192,6 +207,22 @@ Test(io_log_writer, completions_keep_the_order_of_a_source_and_the_state_of_thei
         cr_assert_gt(fixture->marks[i], (uint64_t)i, "a state from before its commit");
         cr_assert_leq(fixture->marks[i], (uint64_t)i + 7, "a state from a later commit");
     }
+    end(fixture);
+}
+
+Test(io_log_writer, what_background_work_changed_is_told_while_nothing_is_written)
+{
+    struct fixture *fixture = start(false, PS_OK, 0);
+
+    for (unsigned i = 0; i < 3; i++)
+        write_one(fixture, i, 0);
+    log_writer_submit(fixture->writer);
+    while (fixture->indexed < 3)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    cr_assert_eq(fixture->done, 3);
+    cr_assert_eq(fixture->completed, 1);
+    cr_assert_eq(fixture->worked, 3);
+    stop(fixture);
     end(fixture);
 }
 

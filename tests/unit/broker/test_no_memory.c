@@ -4,6 +4,8 @@
 #include "leaks.h"
 #include "world.h"
 
+#include "broker_state.h"
+
 #include <criterion/criterion.h>
 
 enum { MOST_ALLOCATIONS = 5000 };
@@ -75,6 +77,67 @@ static void check_service(struct world *world, struct client *publisher, struct 
     uint64_t offset = publish(publisher, "t/a", "after");
     if (!follower->closed)
         expect_offsets(follower, "t/a", offset, offset + 1);
+}
+
+/* At the moment of `drained`, everything acknowledged is in the store; what could not be written for want of memory was tried again. */
+Test(no_memory, draining_ends_only_when_what_was_acknowledged_is_committed)
+{
+    bool failed = true;
+    for (size_t n = 0; failed; n++) {
+        cr_assert_lt(n, (size_t)MOST_ALLOCATIONS);
+        struct world *world = world_new(NULL);
+        struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+        uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+        publish_many(client, "A", 3);
+        struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 3, SPAN_ABSENT}};
+        client_send(client, &ack);
+
+        memory_fails_after(n);
+        broker_drain(world->broker);
+        failed = memory_failed();
+        while (world->drained == 0) {
+            world_pass(world, 50);
+            cr_assert(world->drained == 0 || offsets_idle(&world->broker->offsets));
+            world_settle(world);
+        }
+        world_restart(world);
+
+        client = world_connect(world, 0, SESSION_ANY, NULL);
+        struct client_frame again = subscribe_frame("A", "s1");
+        ask(client, again);
+        cr_assert_eq(client_expect(client, SERVER_SUBSCRIBED)->subscribed.starts[0].offset, 3u);
+        world_free(world);
+        if (!failed)
+            cr_assert_gt(n, 1u);
+    }
+    ASSERT_NO_LEAKS();
+}
+
+Test(no_memory, a_detach_that_cannot_commit_is_refused_and_loses_nothing)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+    publish_many(client, "A", 3);
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 3, SPAN_ABSENT}};
+    client_send(client, &ack);
+    skip(client);
+
+    struct client_frame detach = {.kind = CLIENT_DETACH, .detach = number, .request_id = {true, 100}};
+    struct arena *arena = NULL;
+    memory_fails_after(0);
+    session_receive(client->session, &detach, NULL, &arena);
+    cr_assert(memory_failed());
+    client_expect_error(client, PS_NO_MEMORY);
+    client_request(client, &detach);
+    world_settle(world);
+    client_expect(client, SERVER_DONE);
+
+    struct client_frame again = subscribe_frame("A", "s1");
+    ask(client, again);
+    cr_assert_eq(client_expect(client, SERVER_SUBSCRIBED)->subscribed.starts[0].offset, 3u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
 }
 
 Test(no_memory, whoever_is_concerned_is_refused_or_closed_and_the_others_go_on)

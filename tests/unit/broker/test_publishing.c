@@ -281,6 +281,62 @@ Test(publishing, an_idle_broker_drains_at_its_next_tick)
     ASSERT_NO_LEAKS();
 }
 
+/* A message of 60 KiB that is not committed yet. */
+static void send_large(struct client *client)
+{
+    static uint8_t payload[60 * 1024];
+    struct message message = {.payload = {payload, sizeof payload}};
+    send_messages(client, "A", &message, 1);
+}
+
+Test(publishing, an_index_that_falls_behind_lets_less_in_at_a_time)
+{
+    struct broker_config config = {.publish_total = 1024 * 1024};
+    struct world *world = world_new(&config);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    send_large(client);
+    send_large(client);
+    cr_assert_not(client->paused);
+    world_settle(world);
+
+    world->state.falling_behind = true;
+    broker_store_worked(world->broker, &world->state);
+    send_large(client);
+    cr_assert_not(client->paused);
+    send_large(client);
+    cr_assert(client->paused);
+    world_settle(world);
+    cr_assert_not(client->paused);
+
+    /* The commits told that it has caught up. */
+    send_large(client);
+    send_large(client);
+    cr_assert_not(client->paused);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(publishing, what_the_store_does_by_itself_shows_at_once)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    publish_many(client, "A", 10);
+    struct topic *topic = topics_find(&world->broker->topics, span_of("A"));
+    cr_assert_eq(topic->runs.count, 1u);
+
+    struct store_state state = world->broker->state;
+    state.indexed_through = state.mark - 1;
+    state.wal_bytes = 123;
+    broker_store_worked(world->broker, &state);
+
+    cr_assert_eq(topic->runs.count, 0u);
+    struct client_frame info = {.kind = CLIENT_GET_INFO};
+    client_request(client, &info);
+    cr_assert_eq(client_expect(client, SERVER_INFO)->info.wal_bytes, 123u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(publishing, topics_are_limited)
 {
     struct broker_config config = {.max_topics = 2};
