@@ -35,7 +35,7 @@ struct shell {
     struct lines typed;    /* lines from the prompt */
     struct text line;      /* the one being carried out */
     struct script_line command;
-    bool busy, listing, away;
+    bool busy, listing;
     unsigned attaching; /* stored subscriptions not answered yet */
     struct feed *asked; /* the one whose answer a sub waits for */
     uv_timer_t wait;
@@ -444,9 +444,7 @@ static void connected(struct run *run, bool again)
     struct shell *shell = run->command;
 
     if (again) {
-        if (shell->away && !run->args->quiet)
-            report("connected again");
-        shell->away = false;
+        receiver_back(&shell->receiver);
         return;
     }
     move(shell, SHELL_ATTACHING);
@@ -464,14 +462,7 @@ static void lost(struct run *run, const struct psc_error *error, int64_t retry_i
 {
     struct shell *shell = run->command;
 
-    if (receiver_leaving(&shell->receiver))
-        return;
-    if (retry_in_ms < 0) {
-        run_fail(run, NULL, error);
-    } else if (run->connected && !shell->away && !run->args->quiet) {
-        shell->away = true;
-        report("%s; connecting again", error->text);
-    }
+    receiver_lost(&shell->receiver, error, retry_in_ms);
 }
 
 static void written(struct run *run)

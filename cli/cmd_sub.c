@@ -16,7 +16,7 @@ struct sub {
     struct receiver receiver;
     unsigned attached; /* feeds that are */
     unsigned listed;   /* stored subscriptions found */
-    bool listing, running, away;
+    bool listing, running;
     uv_timer_t idle;
 };
 
@@ -165,23 +165,15 @@ static void connected(struct run *run, bool again)
 {
     struct sub *sub = run->command;
 
-    if (again && sub->away && !run->args->quiet)
-        report("connected again");
-    sub->away = false;
+    if (again)
+        receiver_back(&sub->receiver);
 }
 
 static void lost(struct run *run, const struct psc_error *error, int64_t retry_in_ms)
 {
     struct sub *sub = run->command;
 
-    if (receiver_leaving(&sub->receiver))
-        return; /* settling tells what the loss means */
-    if (retry_in_ms < 0) {
-        run_fail(run, NULL, error);
-    } else if (run->connected && !sub->away && !run->args->quiet) {
-        sub->away = true;
-        report("%s; connecting again", error->text);
-    }
+    receiver_lost(&sub->receiver, error, retry_in_ms);
 }
 
 static void written(struct run *run)

@@ -273,6 +273,27 @@ static void ended_cb(struct psc_subscription *subscription, const struct psc_err
     tell_caught_up(receiver, targets);
 }
 
+void receiver_lost(struct receiver *receiver, const struct psc_error *error, int64_t retry_in_ms)
+{
+    const struct run *run = receiver->run;
+
+    if (receiver_leaving(receiver))
+        return; /* settling tells what the loss means */
+    if (retry_in_ms < 0) {
+        run_fail(receiver->run, NULL, error);
+    } else if (run->connected && !receiver->away && !run->args->quiet) {
+        receiver->away = true;
+        report("%s; connecting again", error->text);
+    }
+}
+
+void receiver_back(struct receiver *receiver)
+{
+    if (receiver->away)
+        report("connected again");
+    receiver->away = false;
+}
+
 /* ------------------------------------------------------------------------------------------------- feeds */
 
 enum ps_status receiver_add(struct receiver *receiver, const struct feed_options *options, struct feed **made)

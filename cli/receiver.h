@@ -46,6 +46,7 @@ struct receiver {
     bool aim_at_start; /* aim each durable feed at the heads of the moment of subscribing */
     bool keep_starts;  /* remember where each topic starts, for receiver_aim() */
     uint64_t printed;
+    bool away; /* the connection is gone, and that was said */
 
     struct receiver_record *records; /* printed, not yet written: a ring */
     size_t record_room, record_first, record_count;
@@ -84,6 +85,11 @@ void receiver_remove(struct feed *feed, psc_done_fn *done, void *data);
 
 /* stdout took bytes. */
 void receiver_written(struct receiver *receiver);
+
+/* For the run's hooks `lost` and `connected`: says once that the connection is gone, and when it is back; fails the
+ * run when it is given up. */
+void receiver_lost(struct receiver *receiver, const struct psc_error *error, int64_t retry_in_ms);
+void receiver_back(struct receiver *receiver);
 
 /* The feed shall come as far as the head of that topic; then, or when nothing is missing, see caught_up. */
 void receiver_aim(struct feed *feed, struct psc_bytes topic, uint64_t head);
