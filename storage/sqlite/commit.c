@@ -54,7 +54,13 @@ static enum ps_status execute(struct sqlite_store *store, struct store_op *op)
     }
 }
 
-/* Appends gather, to be grouped by topic, until an operation of another kind comes. */
+/* Whether the appends in front of it must be in the tables: a mark, a head or a topic's end is asked for. */
+static bool sees_appends(enum store_op_kind kind)
+{
+    return kind == STORE_ATTACH || kind == STORE_SEEK || kind == STORE_DELETE_TOPIC;
+}
+
+/* Appends gather, to be grouped by topic, until an operation comes that sees them. */
 static enum ps_status execute_all(struct sqlite_store *store, struct store_op **ops, size_t count,
                                   enum ps_status admitted)
 {
@@ -65,7 +71,7 @@ static enum ps_status execute_all(struct sqlite_store *store, struct store_op **
             set_status(ops[i], admitted);
             continue;
         }
-        if (ops[i]->kind != STORE_APPEND)
+        if (sees_appends(ops[i]->kind))
             status = append_flush(store);
         if (status != PS_OK)
             break;

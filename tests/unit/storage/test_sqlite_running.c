@@ -302,6 +302,42 @@ Test(sqlite_running, a_deleted_topic_is_swept_in_bounded_steps)
     ASSERT_NO_LEAKS();
 }
 
+Test(sqlite_running, appends_are_grouped_by_topic_over_operations_that_do_not_see_them)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    struct message messages[5] = {{.payload = span_of("x")}};
+    struct store_op ops[8], *all[8];
+    static const char *const topics[] = {"A", "B", NULL, "A", NULL, "B", NULL, "A"};
+    unsigned message = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        all[i] = &ops[i];
+        ops[i] = (struct store_op){.kind = i == 4 ? STORE_FORGET : STORE_OFFSETS};
+        if (i == 4)
+            ops[i].forget = (struct store_forget){.id = span_of("s1"), .filter = span_of("A")};
+        if (i == 6)
+            ops[i] = (struct store_op){.kind = STORE_ATTACH,
+                                       .attach = {.id = span_of("s1"), .filter = span_of("A")}};
+        if (topics[i] == NULL)
+            continue;
+        messages[message].payload = span_of("x");
+        ops[i] =
+            (struct store_op){.kind = STORE_APPEND, .append = {span_of(topics[i]), &messages[message++], 1}};
+    }
+    cr_assert_eq(store_commit(place.store, all, 8, &place.state), PS_OK);
+
+    cr_assert_eq(ops[0].append.first_seq, 1);
+    cr_assert_eq(ops[3].append.first_seq, 2);
+    cr_assert_eq(ops[1].append.first_seq, 3);
+    cr_assert_eq(ops[5].append.first_seq, 4);
+    cr_assert_eq(ops[4].status, PS_NO_SUCH_SUBSCRIPTION);
+    cr_assert_eq(ops[6].attach.mark, 5); /* lies between the appends on its two sides */
+    cr_assert_eq(ops[7].append.first_seq, 5);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 Test(sqlite_running, sweeping_goes_on_after_a_restart_and_drops_empty_epochs)
 {
     struct sqlite_case place;
