@@ -3,7 +3,6 @@
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -270,12 +269,16 @@ static unsigned distance(const char *a, const char *b)
     return row[width];
 }
 
+/* The beginning of a name goes before a name that is near. */
 static const struct option_row *nearest(const char *name)
 {
     const struct option_row *best = NULL;
-    unsigned least = 4; /* farther away it is no hint */
+    size_t length = strlen(name);
+    unsigned least = (unsigned)(length + 2) / 4 + 1; /* farther away it is no hint */
 
     for (int i = 0; i < OPTIONS; i++) {
+        if (length >= 2 && strncmp(options[i].name, name, length) == 0)
+            return &options[i];
         unsigned steps = distance(name, options[i].name);
         if (steps < least) {
             least = steps;
@@ -285,19 +288,18 @@ static const struct option_row *nearest(const char *name)
     return best;
 }
 
-static void complain_unknown(struct scan *scan, const char *word)
+static enum config_result complain_unknown(struct scan *scan, const char *word)
 {
     char name[32];
     const char *begin = word + strspn(word, "-");
     snprintf(name, sizeof name, "%.*s", (int)strcspn(begin, "="), begin);
     const struct option_row *hint = nearest(name);
 
-    if (hint != NULL && strcmp(hint->name, name) == 0)
-        snprintf(scan->error, scan->error_size, "--%s takes no value", name);
-    else if (hint != NULL)
+    if (hint != NULL)
         snprintf(scan->error, scan->error_size, "unknown option '%s'; did you mean --%s?", word, hint->name);
     else
         snprintf(scan->error, scan->error_size, "unknown option '%s'; see psbroker --help", word);
+    return CONFIG_WRONG;
 }
 
 /* What the help says is what counts. */
@@ -311,48 +313,59 @@ static void set_defaults(struct scan *scan)
     }
 }
 
-/* One option that getopt recognised; `index` is its row. */
-static enum config_result apply(struct scan *scan, int index, const char *value)
+/* The row whose whole name the word behind -- has; an abbreviation is none. NULL: no such option. */
+static const struct option_row *find_option(const char *word)
 {
-    if (options[index].apply != NULL)
-        return options[index].apply(scan, value) ? CONFIG_RUN : CONFIG_WRONG;
-    return strcmp(options[index].name, "help") == 0 ? CONFIG_HELP : CONFIG_VERSION;
+    size_t length = strcspn(word, "=");
+
+    for (int i = 0; i < OPTIONS; i++) {
+        if (strlen(options[i].name) == length && strncmp(options[i].name, word, length) == 0)
+            return &options[i];
+    }
+    return NULL;
+}
+
+/* One option, the word at *next; moves it behind the option's value. */
+static enum config_result scan_option(struct scan *scan, int argc, char **argv, int *next)
+{
+    const char *word = argv[(*next)++];
+    const char *equals = strchr(word, '=');
+    const struct option_row *row = strncmp(word, "--", 2) == 0 ? find_option(word + 2) : NULL;
+
+    if (strcmp(word, "-h") == 0)
+        return CONFIG_HELP;
+    if (row == NULL)
+        return complain_unknown(scan, word);
+    if (row->argument == NULL && equals != NULL) {
+        snprintf(scan->error, scan->error_size, "--%s takes no value", row->name);
+        return CONFIG_WRONG;
+    }
+    if (row->argument == NULL)
+        return strcmp(row->name, "help") == 0 ? CONFIG_HELP : CONFIG_VERSION;
+    if (equals == NULL && *next == argc) {
+        snprintf(scan->error, scan->error_size, "%s needs a value; see psbroker --help", word);
+        return CONFIG_WRONG;
+    }
+    const char *value = equals != NULL ? equals + 1 : argv[(*next)++];
+    return row->apply(scan, value) ? CONFIG_RUN : CONFIG_WRONG;
 }
 
 enum config_result config_parse(int argc, char **argv, struct server_config *config, char *error,
                                 size_t error_size)
 {
-    struct option table[OPTIONS + 1] = {{0}};
     struct scan scan = {.config = config, .error = error, .error_size = error_size};
     enum config_result result = CONFIG_RUN;
-    int index = 0, code;
+    int next = 1;
 
-    for (int i = 0; i < OPTIONS; i++)
-        table[i] = (struct option){.name = options[i].name,
-                                   .has_arg = options[i].argument != NULL ? required_argument : no_argument};
     set_defaults(&scan);
-    opterr = 0;
-    optind = 0; /* begins anew */
-    while (result == CONFIG_RUN && (code = getopt_long(argc, argv, ":h", table, &index)) != -1) {
-        if (code == 0) {
-            result = apply(&scan, index, optarg);
-        } else if (code == 'h') {
-            result = CONFIG_HELP;
-        } else if (code == ':') {
-            snprintf(error, error_size, "%s needs a value; see psbroker --help", argv[optind - 1]);
-            result = CONFIG_WRONG;
-        } else {
-            complain_unknown(&scan, argv[optind - 1]);
-            result = CONFIG_WRONG;
+    while (result == CONFIG_RUN && next < argc) {
+        if (argv[next][0] != '-') {
+            snprintf(error, error_size, "unexpected word '%s'; a directory is given with --data", argv[next]);
+            return CONFIG_WRONG;
         }
+        result = scan_option(&scan, argc, argv, &next);
     }
-    if (result != CONFIG_RUN)
-        return result;
-    if (optind < argc) {
-        snprintf(error, error_size, "unexpected word '%s'; a directory is given with --data", argv[optind]);
+    if (result == CONFIG_RUN && config->listener_count == 0 && !apply_listen(&scan, default_listener))
         return CONFIG_WRONG;
-    }
-    if (config->listener_count == 0 && !apply_listen(&scan, default_listener))
-        return CONFIG_WRONG;
-    return CONFIG_RUN;
+    return result;
 }

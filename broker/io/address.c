@@ -143,7 +143,8 @@ enum ps_status address_parse(const char *text, struct address *address, char *er
     if (copy == NULL)
         return complain(PS_NO_MEMORY, error, error_size, text, "out of memory");
     if (!take_role(copy, &parsed.role))
-        status = complain(PS_INVALID_ARGUMENT, error, error_size, text, forms);
+        status = complain(PS_INVALID_ARGUMENT, error, error_size, text,
+                          "behind the comma goes role=publish or role=subscribe");
     else if (strncmp(copy, "unix:", 5) == 0)
         status = parse_unix(copy + 5, text, &parsed, error, error_size);
     else
