@@ -21,6 +21,8 @@ enum exit_code {
     EXIT_FOREIGN_WRITER = 7
 };
 
+static const int signal_numbers[2] = {SIGTERM, SIGINT};
+
 struct program {
     uv_loop_t loop;
     struct server *server; /* NULL before it runs and when it is gone */
@@ -68,18 +70,18 @@ static void stopped_cb(void *ctx, enum ps_status status)
 
     program->server = NULL;
     program->result = status;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         uv_close((uv_handle_t *)&program->signals[i], NULL);
+        signal(signal_numbers[i], SIG_IGN); /* the exit code is decided */
+    }
 }
 
 static void watch_signals(struct program *program)
 {
-    static const int numbers[2] = {SIGTERM, SIGINT};
-
     for (int i = 0; i < 2; i++) {
         uv_signal_init(&program->loop, &program->signals[i]);
         program->signals[i].data = program;
-        uv_signal_start(&program->signals[i], signal_cb, numbers[i]);
+        uv_signal_start(&program->signals[i], signal_cb, signal_numbers[i]);
     }
 }
 

@@ -1,6 +1,7 @@
 """Any state of the file gives a working log or a named refusal; outsiders may read and must not write."""
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 
@@ -147,6 +148,17 @@ class Outsiders(StorageCase):
         self.assertNotEqual(publisher.wait(), 0)
         self.assertEqual(publisher.out, b"")
         self.assertEqual(self.history(self.broker(), "t"), [b"0"])
+
+    def test_sigterm_while_a_failed_broker_ends_does_not_hide_why(self):
+        server = self.broker()
+        self.pub(server, "t", "0")
+        connection = self.rw(server)
+        connection.execute("create table user_intruder(x)")
+        connection.close()
+        publisher = self.start(server, "pub", "t", "1")
+        publisher.wait()
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.wait(), 7, server.err)
 
     def test_an_outside_lock_is_waited_for(self):
         server = self.broker()
