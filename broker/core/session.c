@@ -430,6 +430,17 @@ static bool role_allows(enum session_role role, const struct verb *verb)
     return role == SESSION_ANY || (role == SESSION_PUBLISH ? verb->publisher : verb->subscriber);
 }
 
+/* Says which listener would take it. */
+static void refuse_role(struct session *session, struct optional_u64 request_id)
+{
+    struct protocol_error error = protocol_error_of(PS_ROLE_REFUSED);
+
+    error.text = span_of(session->config.role == SESSION_PUBLISH
+                             ? "this listener is for publishers only: use one with role=subscribe"
+                             : "this listener is for subscribers only: use one with role=publish");
+    session_error(session, request_id, &error);
+}
+
 void session_receive(struct session *session, struct client_frame *frame, struct buffer *owner,
                      struct arena **arena)
 {
@@ -440,7 +451,7 @@ void session_receive(struct session *session, struct client_frame *frame, struct
     if (session->state == SESSION_GREETING && frame->kind != CLIENT_HELLO)
         session_end(session, frame->request_id, PS_PROTOCOL_VIOLATION);
     else if (!role_allows(session->config.role, verb))
-        session_error_status(session, frame->request_id, PS_ROLE_REFUSED);
+        refuse_role(session, frame->request_id);
     else if ((session->state == SESSION_DRAINING || failing) && !verb->while_draining)
         session_error_status(session, frame->request_id, failing ? PS_STORAGE_FAILED : PS_DRAINING);
     else if (verb->handle == NULL)

@@ -167,8 +167,8 @@ enum ps_status listener_start(const struct listener_config *config, const struct
         code = learn_port(listener);
     if (code != 0) {
         uv_close(&listener->handle, closed_cb);
-        snprintf(error, error_size, "cannot listen on %s: %s", address_format(address, name, sizeof name),
-                 uv_strerror(code));
+        snprintf(error, error_size, "cannot listen on %s: %s%s", address_format(address, name, sizeof name),
+                 uv_strerror(code), code == UV_EADDRINUSE ? "; choose another with --listen" : "");
         return uv_status(code);
     }
     *result = listener;

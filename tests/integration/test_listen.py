@@ -31,9 +31,9 @@ class Listeners(Case):
         self.assertEqual(self.pub(publish, "t", "0"), [0])
         self.assertEqual(self.history(subscribe, "t"), [b"0"])
         done = self.run_psctl(subscribe, "pub", "t", "1", code=4)
-        self.assertTrue(done.err)
+        self.assertIn("for subscribers only: use one with role=publish", done.err)
         done = self.run_psctl(publish, "sub", "t", "--exit-at-end", code=4)
-        self.assertTrue(done.err)
+        self.assertIn("for publishers only: use one with role=subscribe", done.err)
         self.assertEqual(self.history(subscribe, "t"), [b"0"])
         self.run_psctl(subscribe, "sub", "-i", "s", "t", "--exit-at-end")
         for port in (publish, subscribe):
@@ -78,6 +78,7 @@ class Listeners(Case):
         process = self.broker_fails(listen=(f"127.0.0.1:{server.port}",), data=self.path("other"))
         self.assertIn(process.wait(), (1, 2, 3))
         self.assertIn(str(server.port), process.err)
+        self.assertIn("choose another with --listen", process.err)
 
     def test_unix_socket_of_a_killed_broker_is_taken_over(self):
         path = self.path("socket")
