@@ -73,14 +73,17 @@ bool args_duration(const char *text, uint64_t *ms)
 
 static bool set_number(struct args *args, const char *option, const char *text, uint64_t *value)
 {
-    return args_number(text, value) || wrong(args, "%s: \"%s\" is not a number from 0 to %llu", option, text,
-                                             (unsigned long long)UINT64_MAX);
+    if (args_number(text, value))
+        return true;
+    if (*text != '\0' && text[strspn(text, "0123456789")] == '\0')
+        return wrong(args, "%s: %s is too large", option, text);
+    return wrong(args, "%s: \"%s\" is not a number from 0 on", option, text);
 }
 
 static bool set_duration(struct args *args, const char *option, const char *text, uint64_t *ms)
 {
     return args_duration(text, ms) ||
-           wrong(args, "%s: \"%s\" is not a time such as 500ms, 2.5s, 1m or 1h", option, text);
+           wrong(args, "%s: \"%s\" is not a time from 1ms on, such as 500ms, 2.5s, 1m or 1h", option, text);
 }
 
 /* --------------------------------------------------------------------------------------- shared options */
@@ -116,6 +119,9 @@ static bool set_host_port(struct args *args, const char *option, const char *val
     const char *host = value, *port = NULL;
     size_t length = strlen(value);
 
+    if (strchr(value, '/') != NULL)
+        return wrong(args, "%s: \"%s\" looks like a path: a Unix socket is written unix:%s", option, value,
+                     value);
     if (value[0] == '[') {
         const char *close = strchr(value, ']');
         if (close == NULL || (close[1] != '\0' && close[1] != ':'))
@@ -219,6 +225,11 @@ bool args_set_header(struct args *args, const char *option, const char *value)
         return wrong(args, "%s: \"%s\" is not NAME=VALUE", option, value);
     if (args->header_count == ARGS_MAX_HEADERS)
         return wrong(args, "%s: a message has at most %d headers", option, ARGS_MAX_HEADERS);
+    for (unsigned i = 0; i < args->header_count; i++) {
+        struct psc_bytes name = args->headers[i].name;
+        if (name.size == (size_t)(equals - value) && memcmp(name.data, value, name.size) == 0)
+            return wrong(args, "%s: header \"%.*s\" is given twice", option, (int)name.size, value);
+    }
     struct psc_header *header = &args->headers[args->header_count++];
     header->name = (struct psc_bytes){value, (size_t)(equals - value)};
     header->value = (struct psc_bytes){equals + 1, strlen(equals + 1)};
@@ -252,10 +263,10 @@ bool args_set_last(struct args *args, const char *option, const char *value)
 
 bool args_set_count(struct args *args, const char *option, const char *value)
 {
-    if (!set_number(args, option, value, &args->count))
-        return false;
     args->has_count = true;
-    return args->count != 0 || wrong(args, "%s: at least 1 message", option);
+    if (args_number(value, &args->count) && args->count != 0)
+        return true;
+    return wrong(args, "%s: \"%s\" is not a number from 1 on", option, value);
 }
 
 bool args_set_idle_timeout(struct args *args, const char *option, const char *value)
@@ -337,8 +348,10 @@ static bool long_option(struct args *args, struct words *words, const char *word
     }
     snprintf(name, sizeof name, "%.*s", (int)(length < 60 ? length : 60), word);
     nearest = nearest_to(name);
-    for (unsigned i = 0; i < option_count; i++)
-        nearest_offer(&nearest, option_table[i].name);
+    for (unsigned i = 0; i < option_count; i++) {
+        if (option_table[i].set != args_set_yes)
+            nearest_offer(&nearest, option_table[i].name);
+    }
     if (nearest.name == NULL)
         return wrong(args, "unknown option --%s", name);
     return wrong(args, "unknown option --%s: did you mean --%s?", name, nearest.name);
@@ -408,18 +421,21 @@ static void drop_operands(struct args *args, unsigned count)
     memmove(args->operands, args->operands + count, args->operand_count * sizeof args->operands[0]);
 }
 
+/* Suggests nothing that removes anything. */
 static bool unknown_verb(struct args *args, const struct command *command)
 {
     struct nearest nearest = nearest_to(args->operands[0]);
 
     for (unsigned i = 0; i < command_count; i++) {
-        if (command_table[i].verb != NULL && strcmp(command_table[i].name, command->name) == 0)
+        if (command_table[i].verb != NULL && strcmp(command_table[i].name, command->name) == 0 &&
+            command_table[i].id != COMMAND_TOPICS_DELETE)
             nearest_offer(&nearest, command_table[i].verb);
     }
-    if (nearest.name == NULL)
-        return wrong(args, "%s: unknown word \"%s\"", command->name, args->operands[0]);
-    return wrong(args, "%s: unknown word \"%s\": did you mean %s?", command->name, args->operands[0],
-                 nearest.name);
+    if (nearest.name != NULL)
+        return wrong(args, "%s: unknown word \"%s\": did you mean %s?", command->name, args->operands[0],
+                     nearest.name);
+    return wrong(args, "%s: unknown word \"%s\": usage: psctl %s %s; psctl %s --help tells more",
+                 command->name, args->operands[0], command->name, command->operands, command->name);
 }
 
 static bool find_command(struct args *args)
@@ -427,23 +443,34 @@ static bool find_command(struct args *args)
     const char *name = args->operands[0];
     const char *verb = args->operand_count > 1 ? args->operands[1] : NULL;
     const struct command *command = command_find(name, verb);
-    struct nearest nearest = nearest_to(name);
 
     if (command != NULL) {
         args->command = command;
         drop_operands(args, command->verb != NULL ? 2 : 1);
         return true;
     }
-    for (unsigned i = 0; i < command_count; i++)
-        nearest_offer(&nearest, command_table[i].name);
-    if (nearest.name == NULL)
+    const char *nearest = command_nearest(name);
+    if (nearest == NULL)
         return wrong(args, "unknown command \"%s\": psctl --help lists the commands", name);
-    return wrong(args, "unknown command \"%s\": did you mean %s?", name, nearest.name);
+    return wrong(args, "unknown command \"%s\": did you mean %s?", name, nearest);
+}
+
+/* The n-th word of the usage line. */
+static const char *operand_name(const struct command *command, unsigned n, size_t *length)
+{
+    const char *at = command->operands;
+
+    for (; n != 0; n--)
+        at += strcspn(at, " ") + 1;
+    *length = strcspn(at, " ");
+    return at;
 }
 
 static bool check_operands(struct args *args)
 {
     const struct command *command = args->command;
+    size_t length = 0;
+    const char *name = "";
 
     if (args->operand_count >= command->min_operands && args->operand_count <= command->max_operands)
         return true;
@@ -452,9 +479,11 @@ static bool check_operands(struct args *args)
                      args->operand_count - 1, args->operands[0], args->operands[1], args->operands[2]);
     if (args->operand_count != 0 && (command->id == COMMAND_TOPICS || command->id == COMMAND_SUBS))
         return unknown_verb(args, command);
-    return wrong(args, "%s: usage: psctl %s%s%s %s",
-                 args->operand_count < command->min_operands ? "a word is missing" : "too many words",
-                 command->name, command->verb != NULL ? " " : "", command->verb != NULL ? command->verb : "",
+    if (args->operand_count < command->min_operands)
+        name = operand_name(command, args->operand_count, &length);
+    return wrong(args, "%.*s%s: usage: psctl %s%s%s %s", (int)length, name,
+                 length != 0 ? " is missing" : "too many words", command->name,
+                 command->verb != NULL ? " " : "", command->verb != NULL ? command->verb : "",
                  command->operands);
 }
 

@@ -1,6 +1,8 @@
 /* A new command is a row here, a cmd_*.c, and its name in the meson file; see README.md. */
 #include "command.h"
 
+#include "nearest.h"
+
 #include <string.h>
 
 enum {
@@ -8,7 +10,9 @@ enum {
     PRINTING = 1 << COMMAND_SUB | 1 << COMMAND_GET | 1 << COMMAND_SHELL,
     SUB = 1 << COMMAND_SUB,
     PUB = 1 << COMMAND_PUB,
-    SEEK = 1 << COMMAND_SUBS_SEEK
+    SEEK = 1 << COMMAND_SUBS_SEEK,
+    NAMED = PUB | SUB | 1 << COMMAND_SHELL,
+    STORED = 1 << COMMAND_SUBS | 1 << COMMAND_SUBS_LIST | SEEK | 1 << COMMAND_UNSUB
 };
 
 const struct command command_table[] = {
@@ -16,34 +20,49 @@ const struct command command_table[] = {
      "publish a message, a file or lines; print the offsets",
      "Without MESSAGE, or with -, the whole of standard input is one message; with --lines each line is "
      "one.\n"
-     "An offset is printed once the message is on stable storage. '' is an empty message.",
+     "An offset is printed once the message is on stable storage. '' is an empty message. With -0 the lines "
+     "and\n"
+     "the offsets end with NUL.\n"
+     "pub never sends anything twice: when the connection is lost it ends, and says what was stored and, "
+     "unless an\n"
+     "outcome is unknown (8), with which line to go on.",
      "psctl pub sensors/kitchen 'it is 21 degrees'", cmd_pub},
     {COMMAND_SUB, "sub", NULL, "[FILTER...]", 0, ARGS_MAX_OPERANDS,
      "print messages as they come, or from history on",
      "A filter is a topic, or has + for one level and # for the rest. Begins with new messages unless a "
      "start\n"
      "option says otherwise. With -i the subscription is stored by the broker and goes on where its printed\n"
-     "messages ended; without a FILTER all that is stored under the id is attached.",
+     "messages ended; without a FILTER all that is stored under the id is attached. Printed means handed to\n"
+     "standard output: what waits in a pipe counts. When nobody reads it any more, sub ends.",
      "psctl sub 'sensors/#' -v --from-beginning", cmd_sub},
-    {COMMAND_GET, "get", NULL, "TOPIC OFFSET", 2, 2, "print one message", "", "psctl get sensors/kitchen 0",
-     cmd_get},
+    {COMMAND_GET, "get", NULL, "TOPIC OFFSET", 2, 2, "print one message",
+     "A payload is followed by a line feed; -N > FILE gives exactly its bytes.",
+     "psctl get sensors/kitchen 0", cmd_get},
     {COMMAND_TOPICS, "topics", NULL, "[list [FILTER]]", 0, 0,
-     "list topics: name, first offset kept, next offset, subscribers", "", "psctl topics list 'sensors/#'",
-     cmd_topics},
+     "list topics: name, first offset kept, next offset, subscribers",
+     "One a line, separated by tabs; on a terminal with a header. subscribers counts those that are "
+     "attached.",
+     "psctl topics list 'sensors/#'", cmd_topics},
     {COMMAND_TOPICS_LIST, "topics", "list", "[FILTER]", 0, 1, NULL,
-     "Prints name, first offset kept, next offset and number of subscribers.",
+     "Prints name, first offset kept, next offset and number of attached subscribers, separated by tabs.",
      "psctl topics list 'sensors/#'", cmd_topics},
     {COMMAND_TOPICS_DELETE, "topics", "delete", "NAME", 1, 1, "delete a topic and its messages",
      "Asks on a terminal; elsewhere --yes is needed. Offsets go on from where they were if the name is used "
      "again.",
      "psctl topics delete sensors/attic --yes", cmd_topics_delete},
     {COMMAND_SUBS, "subs", NULL, "[list]", 0, 0, "list stored subscriptions with committed offsets and lag",
-     "", "psctl subs -i s1", cmd_subs},
-    {COMMAND_SUBS_LIST, "subs", "list", "", 0, 0, NULL, "Prints id, filter, topic, committed offset and lag.",
-     "psctl subs list -i s1", cmd_subs},
-    {COMMAND_SUBS_SEEK, "subs", "seek", "FILTER", 1, 1, "move a stored subscription to another offset", "",
-     "psctl subs seek sensors/kitchen -i s1 --to-offset 0", cmd_subs_seek},
-    {COMMAND_UNSUB, "unsub", NULL, "FILTER", 1, 1, "forget a stored subscription", "",
+     "One line for each topic: id, filter, topic, committed (the offset it will be given next) and lag (how "
+     "many\n"
+     "messages are behind that), separated by tabs; - where no topic matches the filter yet. On a terminal "
+     "with a\n"
+     "header; -o json says attached too. -i ID: of that id only.",
+     "psctl subs -i s1", cmd_subs},
+    {COMMAND_SUBS_LIST, "subs", "list", "", 0, 0, NULL,
+     "Prints id, filter, topic, committed offset and lag, separated by tabs.", "psctl subs list -i s1",
+     cmd_subs},
+    {COMMAND_SUBS_SEEK, "subs", "seek", "FILTER -i ID", 1, 1, "move a stored subscription to another offset",
+     "", "psctl subs seek sensors/kitchen -i s1 --to-offset 0", cmd_subs_seek},
+    {COMMAND_UNSUB, "unsub", NULL, "FILTER -i ID", 1, 1, "forget a stored subscription", "",
      "psctl unsub sensors/kitchen -i s1", cmd_unsub},
     {COMMAND_PING, "ping", NULL, "", 0, 0, "measure one round trip to the broker", "", "psctl ping",
      cmd_ping},
@@ -52,7 +71,12 @@ const struct command command_table[] = {
     {COMMAND_SHELL, "shell", NULL, "", 0, 0, "run a file of commands, then commands from the keyboard",
      "A line of the file is SECONDS, then one of: sub TOPIC [new|OFFSET], unsub TOPIC, pub TOPIC MESSAGE.\n"
      "SECONDS are waited first and may be fractional; from the keyboard a line is the command alone.\n"
-     "A new subscription starts at the beginning of its topics.",
+     "Blank lines, and those that begin with #, are skipped; at the keyboard there are help and quit too.\n"
+     "A new subscription starts at the beginning of its topics. With -i it is stored, and stays stored until "
+     "unsub.\n"
+     "A file is read while it runs, for it may be a pipe: when a line cannot be read, those before it were "
+     "carried\n"
+     "out. It ends with 2.",
      "psctl shell -i s1 -f commands.txt", cmd_shell},
     {COMMAND_HELP, "help", NULL, "[COMMAND]", 0, 2, "print this, or help about one command", "",
      "psctl help sub", cmd_help},
@@ -60,37 +84,39 @@ const struct command command_table[] = {
 const unsigned command_count = sizeof command_table / sizeof command_table[0];
 
 const struct option option_table[] = {
-    {'h', "host", "HOST", EVERY, args_set_host, "broker's address (127.0.0.1; environment PSCTL_HOST)"},
-    {'p', "port", "PORT", EVERY, args_set_port, "broker's port (7420; PSCTL_PORT)"},
+    {'h', "host", "HOST", EVERY, args_set_host, "broker's address (127.0.0.1; environment PSCTL_HOST)", 0},
+    {'p', "port", "PORT", EVERY, args_set_port, "broker's port (7420; PSCTL_PORT)", 0},
     {'s', "server", "unix:PATH|HOST:PORT", EVERY, args_set_server,
-     "both in one, or a Unix socket (PSCTL_SERVER)"},
-    {'i', "id", "ID", EVERY, args_set_id, "id of this publisher or subscriber; makes a subscription durable"},
+     "both in one, or a Unix socket (PSCTL_SERVER)", 0},
+    {'i', "id", "ID", EVERY, args_set_id, "id of this publisher or subscriber; makes a subscription durable",
+     NAMED | STORED},
     {0, "connect-timeout", "TIME", EVERY, args_set_connect_timeout,
-     "try a refused first connect this long (2s)"},
-    {0, "no-reconnect", NULL, EVERY, args_set_no_reconnect, "end when the connection is lost"},
-    {'o', "output", "raw|json", EVERY, args_set_output, "form of the output (raw; PSCTL_OUTPUT)"},
-    {'q', "quiet", NULL, EVERY, args_set_quiet, "no notices; pub prints no offsets"},
-    {'l', "lines", NULL, PUB, args_set_lines, "each line of the input is a message"},
+     "try a refused first connect this long (2s)", 0},
+    {0, "no-reconnect", NULL, SUB | 1 << COMMAND_SHELL, args_set_no_reconnect,
+     "end when the connection is lost", 0},
+    {'o', "output", "raw|json", EVERY, args_set_output, "form of the output (raw; PSCTL_OUTPUT)", 0},
+    {'q', "quiet", NULL, EVERY, args_set_quiet, "no notices; pub prints no offsets", 0},
+    {'l', "lines", NULL, PUB, args_set_lines, "each line of the input is a message", 0},
     {'f', "file", "FILE", PUB | 1 << COMMAND_SHELL, args_set_file,
-     "read FILE (pub: instead of standard input)"},
-    {'k', "key", "KEY", PUB, args_set_key, "key of each message"},
-    {'H', "header", "NAME=VALUE", PUB, args_set_header, "a header of each message; may be given again"},
-    {'v', "verbose", NULL, PRINTING, args_set_verbose, "print TOPIC, tab, OFFSET, tab, PAYLOAD"},
-    {'0', "nul", NULL, PRINTING | PUB, args_set_nul, "records end with NUL (pub: those of the input too)"},
+     "read FILE (pub: instead of standard input)", 0},
+    {'k', "key", "KEY", PUB, args_set_key, "key of each message", 0},
+    {'H', "header", "NAME=VALUE", PUB, args_set_header, "a header of each message; may be given again", 0},
+    {'v', "verbose", NULL, PRINTING, args_set_verbose, "print TOPIC, tab, OFFSET, tab, PAYLOAD", 0},
+    {'0', "nul", NULL, PRINTING | PUB, args_set_nul, "records end with NUL instead of a line feed", 0},
     {'N', "no-newline", NULL, 1 << COMMAND_SUB | 1 << COMMAND_GET, args_set_no_newline,
-     "nothing behind a payload: its exact bytes (not on a terminal)"},
-    {0, "from-beginning", NULL, SUB, args_set_from_beginning, "start at the first message kept"},
-    {0, "from-offset", "N", SUB, args_set_from_offset, "start at offset N of the topic (no wildcard)"},
-    {0, "last", "N", SUB, args_set_last, "start with the last N messages of each topic"},
-    {'n', "count", "N", SUB, args_set_count, "end after N printed messages"},
-    {'e', "exit-at-end", NULL, SUB, args_set_exit_at_end, "end at what was the end when subscribing"},
-    {0, "idle-timeout", "TIME", SUB, args_set_idle_timeout, "end with 124 when nothing comes for so long"},
-    {0, "to-offset", "N", SEEK, args_set_to_offset, "the next message will be offset N"},
-    {0, "to-beginning", NULL, SEEK, args_set_to_beginning, "the next message will be the first kept"},
-    {0, "to-end", NULL, SEEK, args_set_to_end, "the next message will be the next published"},
-    {0, "yes", NULL, 1 << COMMAND_TOPICS_DELETE, args_set_yes, "do not ask"},
-    {0, "help", NULL, EVERY, args_set_help, "print help (also -h without an argument)"},
-    {0, "version", NULL, EVERY, args_set_version, "print psctl's version"},
+     "nothing behind a payload: its exact bytes (not on a terminal)", 0},
+    {0, "from-beginning", NULL, SUB, args_set_from_beginning, "start at the first message kept", 0},
+    {0, "from-offset", "N", SUB, args_set_from_offset, "start at offset N of the topic (no wildcard)", 0},
+    {0, "last", "N", SUB, args_set_last, "start with the last N messages of each topic", 0},
+    {'n', "count", "N", SUB, args_set_count, "end after N printed messages", 0},
+    {'e', "exit-at-end", NULL, SUB, args_set_exit_at_end, "end at what was the end when subscribing", 0},
+    {0, "idle-timeout", "TIME", SUB, args_set_idle_timeout, "end with 124 when nothing comes for so long", 0},
+    {0, "to-offset", "N", SEEK, args_set_to_offset, "the next message will be offset N", 0},
+    {0, "to-beginning", NULL, SEEK, args_set_to_beginning, "the next message will be the first kept", 0},
+    {0, "to-end", NULL, SEEK, args_set_to_end, "the next message will be the next published", 0},
+    {0, "yes", NULL, 1 << COMMAND_TOPICS_DELETE, args_set_yes, "do not ask", 0},
+    {0, "help", NULL, EVERY, args_set_help, "print help (also -h without an argument)", 0},
+    {0, "version", NULL, EVERY, args_set_version, "print psctl's version", 0},
 };
 const unsigned option_count = sizeof option_table / sizeof option_table[0];
 
@@ -111,4 +137,15 @@ const struct command *command_find(const char *name, const char *verb)
             return &command_table[i];
     }
     return found;
+}
+
+const char *command_nearest(const char *name)
+{
+    struct nearest nearest = nearest_to(name);
+
+    for (unsigned i = 0; i < command_count; i++) {
+        if (command_table[i].id != COMMAND_UNSUB)
+            nearest_offer(&nearest, command_table[i].name);
+    }
+    return nearest.name;
 }

@@ -40,6 +40,7 @@ struct option {
     uint32_t commands; /* bit n: allowed with the command of id n */
     args_set_fn *set;
     const char *help;
+    uint32_t own; /* bit n: of an option that every command takes: the help of command n lists it too */
 };
 
 extern const struct command command_table[];
@@ -49,6 +50,9 @@ extern const unsigned option_count;
 
 /* The row whose words these are; `verb` NULL or unknown: the row without one. NULL: no such command. */
 const struct command *command_find(const char *name, const char *verb);
+
+/* The command's name that a mistyped one most likely meant, none that removes anything. NULL: nothing is near. */
+const char *command_nearest(const char *name);
 
 /* One for each command, in a file of its own. */
 int cmd_pub(const struct args *args);

@@ -25,11 +25,21 @@ static void option_line(struct text *text, const struct option *option)
         text_format(text, "%-*s  %s\n", COLUMN, left, option->help);
 }
 
-static void option_lines(struct text *text, bool shared, enum command_id id)
+/* Those that a command has for itself, or that it is useful to see with it. */
+static void own_options(struct text *text, enum command_id id)
 {
     for (unsigned i = 0; i < option_count; i++) {
-        bool takes = (option_table[i].commands >> id & 1) != 0;
-        if (takes && (option_table[i].commands == every_command()) == shared)
+        const struct option *option = &option_table[i];
+        uint32_t listed = option->commands == every_command() ? option->own : option->commands;
+        if ((listed >> id & 1) != 0)
+            option_line(text, option);
+    }
+}
+
+static void shared_options(struct text *text)
+{
+    for (unsigned i = 0; i < option_count; i++) {
+        if (option_table[i].commands == every_command())
             option_line(text, &option_table[i]);
     }
 }
@@ -60,7 +70,7 @@ void help_overview(struct text *text)
         text_deinit(&left);
     }
     text_put(text, "\noptions of every command:\n");
-    option_lines(text, true, COMMAND_HELP);
+    shared_options(text);
     text_put(text, "\nexit codes:\n");
     for (unsigned i = 0; (meaning = exit_meaning(i, &code)) != NULL; i++)
         text_format(text, "  %3d  %s\n", (int)code, meaning);
@@ -68,30 +78,64 @@ void help_overview(struct text *text)
                    "psctl COMMAND --help tells about one command.\n");
 }
 
-void help_command(struct text *text, const struct command *command)
+/* Whether `other` is a subcommand of `command` with a meaning of its own. */
+static bool is_under(const struct command *other, const struct command *command)
 {
-    const char *summary = command->summary;
-    struct text own = {0};
+    return command->verb == NULL && other->verb != NULL && other->summary != NULL &&
+           strcmp(other->name, command->name) == 0;
+}
 
-    for (unsigned i = 0; i < command_count && summary == NULL; i++) {
-        if (strcmp(command_table[i].name, command->name) == 0)
-            summary = command_table[i].summary;
-    }
+static void usage(struct text *text, const struct command *command)
+{
     text_put(text, "usage: psctl ");
     words_of(text, command);
-    text_format(text, " [OPTION...]\n\n%s\n", summary);
+    text_put(text, " [OPTION...]\n");
+    for (unsigned i = 0; i < command_count; i++) {
+        if (!is_under(&command_table[i], command))
+            continue;
+        text_put(text, "       psctl ");
+        words_of(text, &command_table[i]);
+        text_put(text, " [OPTION...]\n");
+    }
+}
+
+static const char *summary_of(const struct command *command)
+{
+    for (unsigned i = 0; i < command_count && command->summary == NULL; i++) {
+        if (strcmp(command_table[i].name, command->name) == 0)
+            return command_table[i].summary;
+    }
+    return command->summary;
+}
+
+static void describe(struct text *text, const struct command *command)
+{
+    struct text own = {0};
+
     if (command->details[0] != '\0')
         text_format(text, "\n%s\n", command->details);
-    option_lines(&own, false, command->id);
+    own_options(&own, command->id);
     if (text_size(&own) != 0)
         text_format(text, "\noptions:\n%s", text_string(&own));
     text_deinit(&own);
-    text_put(text, "\noptions of every command:\n");
-    option_lines(text, true, command->id);
+}
+
+void help_command(struct text *text, const struct command *command)
+{
+    usage(text, command);
+    text_format(text, "\n%s\n", summary_of(command));
+    describe(text, command);
+    for (unsigned i = 0; i < command_count; i++) {
+        if (!is_under(&command_table[i], command))
+            continue;
+        text_format(text, "\n%s %s: %s\n", command->name, command_table[i].verb, command_table[i].summary);
+        describe(text, &command_table[i]);
+    }
+    text_put(text,
+             "\npsctl --help lists what every command takes: where the broker is, the form of the output.\n");
     text_format(text, "\nexample:\n  %s\n", command->example);
     for (unsigned i = 0; i < command_count; i++) {
-        if (command->verb == NULL && command_table[i].verb != NULL &&
-            strcmp(command_table[i].name, command->name) == 0)
+        if (is_under(&command_table[i], command))
             text_format(text, "  %s\n", command_table[i].example);
     }
 }

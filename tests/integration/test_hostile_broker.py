@@ -126,7 +126,7 @@ class Outcomes(Case):
 
     def test_closed_before_welcome_is_a_lost_connection(self):
         fake = Fake(self, *[lambda peer: peer.expect("hello")] * 1000)
-        done = self.psctl(fake, "pub", "t", "hello", "--no-reconnect", code=3)
+        done = self.psctl(fake, "pub", "t", "hello", code=3)
         self.assertEqual(done.out, b"")
 
     def test_lost_after_publishing_is_unknown_and_not_sent_again(self):

@@ -82,12 +82,32 @@ Test(args, what_is_mistyped_is_told_the_nearest_name)
     REFUSED("did you mean topics?", "topic");
     REFUSED("did you mean --from-offset?", "sub", "t", "--from-ofset", "0");
     REFUSED("did you mean seek?", "subs", "sek", "t");
+    REFUSED("did you mean pub?", "pbu", "t", "x");
+    REFUSED("did you mean --from-beginning?", "sub", "t", "--from-beg");
+    REFUSED("did you mean --exit-at-end?", "sub", "t", "--exit");
     REFUSED("unknown command", "completelydifferent");
     REFUSED("unknown option", "sub", "--qqqqqqqqqqqqqqqqqqqq");
 }
 
+Test(args, nothing_is_suggested_that_is_far_or_removes_anything)
+{
+    static const char *const words[] = {"list", "unsu", "delete", "events"};
+
+    for (unsigned i = 0; i < sizeof words / sizeof words[0]; i++) {
+        cr_assert_eq(PARSE(words[i]), ARGS_WRONG);
+        cr_assert_null(strstr(args.error, "did you mean"), "%s", args.error);
+    }
+    REFUSED("usage: psctl topics [list [FILTER]]", "topics", "events");
+    REFUSED("usage: psctl topics [list [FILTER]]", "topics", "delet");
+    cr_assert_eq(PARSE("topics", "delete", "t", "--ye"), ARGS_WRONG);
+    cr_assert_null(strstr(args.error, "--yes?"), "%s", args.error);
+    cr_assert_eq(PARSE("sub", "t", "--form"), ARGS_WRONG);
+    cr_assert_null(strstr(args.error, "did you mean"), "%s", args.error);
+}
+
 Test(args, an_option_of_another_command_is_refused)
 {
+    REFUSED("pub does not take --no-reconnect", "pub", "t", "x", "--no-reconnect");
     REFUSED("pub does not take --count", "pub", "t", "x", "--count", "3");
     REFUSED("sub does not take --lines", "sub", "t", "--lines");
 }
@@ -96,7 +116,8 @@ Test(args, the_number_of_words_is_checked)
 {
     REFUSED("a command is missing", "-q");
     REFUSED("quote", "pub", "t", "hello", "world");
-    REFUSED("a word is missing", "get", "t");
+    REFUSED("OFFSET is missing: usage: psctl get TOPIC OFFSET", "get", "t");
+    REFUSED("FILTER is missing: usage: psctl subs seek FILTER -i ID", "subs", "seek");
     REFUSED("too many words", "ping", "x");
 }
 
@@ -105,9 +126,13 @@ Test(args, values_are_checked)
     REFUSED("not a port", "-p", "65536", "ping");
     REFUSED("not a port", "-p", "0", "ping");
     REFUSED("not a number", "sub", "t", "--from-offset", "-1");
-    REFUSED("not a number", "sub", "t", "--from-offset", "18446744073709551616");
+    REFUSED("18446744073709551616 is too large", "sub", "t", "--from-offset", "18446744073709551616");
     REFUSED("not a number", "sub", "t", "--last", "");
-    REFUSED("at least 1", "sub", "t", "--count", "0");
+    REFUSED("not a number from 1 on", "sub", "t", "--count", "0");
+    REFUSED("not a number from 1 on", "sub", "t", "--count", "two");
+    REFUSED("from 1ms on", "ping", "--connect-timeout", "0s");
+    REFUSED("\"a\" is given twice", "pub", "t", "x", "-H", "a=1", "-H", "a=2");
+    REFUSED("a Unix socket is written unix:./s.sock", "ping", "-s", "./s.sock");
     REFUSED("neither raw nor json", "sub", "t", "-o", "xml");
     REFUSED("not a time", "sub", "t", "--idle-timeout", "soon");
     REFUSED("not NAME=VALUE", "pub", "t", "x", "-H", "name");
@@ -178,27 +203,73 @@ Test(args, the_command_line_goes_before_the_environment)
     REFUSED("PSCTL_PORT", "ping");
 }
 
+static bool lists(const char *help, const struct option *option)
+{
+    char name[64];
+
+    if (option->letter != 0)
+        snprintf(name, sizeof name, "\n  -%c, --%s ", option->letter, option->name);
+    else
+        snprintf(name, sizeof name, "\n      --%s ", option->name);
+    return strstr(help, name) != NULL;
+}
+
+/* Whether the help of that command has to list the option: its own, and those of its subcommands. */
+static bool belongs(const struct option *option, const struct command *command, uint32_t every)
+{
+    uint32_t listed = option->commands == every ? option->own : option->commands;
+
+    for (unsigned i = 0; i < command_count; i++) {
+        const struct command *other = &command_table[i];
+        bool under =
+            command->verb == NULL && other->summary != NULL && strcmp(other->name, command->name) == 0;
+        if ((other == command || under) && (listed >> other->id & 1) != 0)
+            return true;
+    }
+    return false;
+}
+
 Test(args, every_command_has_help_with_an_example_and_its_options)
 {
+    uint32_t every = (UINT32_C(1) << (COMMAND_HELP + 1)) - 1;
+
     for (unsigned i = 0; i < command_count; i++) {
         struct text text = {0};
         help_command(&text, &command_table[i]);
         const char *help = text_string(&text);
         cr_assert_not_null(strstr(help, command_table[i].example));
         cr_assert_not_null(strstr(command_table[i].example, command_table[i].name));
-        for (unsigned j = 0; j < option_count; j++) {
-            bool takes = (option_table[j].commands >> command_table[i].id & 1) != 0;
-            char name[64];
-            if (option_table[j].letter != 0)
-                snprintf(name, sizeof name, "\n  -%c, --%s ", option_table[j].letter, option_table[j].name);
-            else
-                snprintf(name, sizeof name, "\n      --%s ", option_table[j].name);
-            cr_assert_eq(strstr(help, name) != NULL, takes, "%s in the help of %s", name,
-                         command_table[i].name);
-        }
+        for (unsigned j = 0; j < option_count; j++)
+            cr_assert_eq(lists(help, &option_table[j]), belongs(&option_table[j], &command_table[i], every),
+                         "--%s in the help of %s", option_table[j].name, command_table[i].name);
         text_deinit(&text);
     }
     ASSERT_NO_LEAKS();
+}
+
+Test(args, the_overview_lists_what_every_command_takes)
+{
+    uint32_t every = (UINT32_C(1) << (COMMAND_HELP + 1)) - 1;
+    struct text text = {0};
+
+    help_overview(&text);
+    for (unsigned i = 0; i < option_count; i++)
+        cr_assert_eq(lists(text_string(&text), &option_table[i]), option_table[i].commands == every);
+    text_deinit(&text);
+    ASSERT_NO_LEAKS();
+}
+
+Test(args, the_help_of_topics_and_subs_names_what_stands_under_them)
+{
+    struct text text = {0};
+
+    help_command(&text, command_find("topics", NULL));
+    cr_assert_not_null(strstr(text_string(&text), "psctl topics delete NAME"));
+    cr_assert_not_null(strstr(text_string(&text), "--yes"));
+    help_command(&text, command_find("subs", NULL));
+    cr_assert_not_null(strstr(text_string(&text), "psctl subs seek FILTER"));
+    cr_assert_not_null(strstr(text_string(&text), "--to-offset"));
+    text_deinit(&text);
 }
 
 Test(args, rows_are_unique)
