@@ -15,9 +15,8 @@ struct topic_place {
     uint64_t acked_sent; /* in this attachment */
     uint64_t committed;  /* the least place the broker can resume at, unless it was moved */
     uint64_t named;      /* the attempt whose answer named the topic last */
-    uint64_t
-        touched;    /* era of the subscription in which it moved last: a resume names those of the present */
-    bool ack_waits; /* stands in the list of acknowledgements to send */
+    uint64_t touched; /* era in which it moved last: a resume names those of the subscription's present one */
+    bool ack_waits;   /* stands in the list of acknowledgements to send */
     struct topic_place *ack_next;
     size_t name_size;
     uint8_t name[];

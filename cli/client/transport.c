@@ -1,8 +1,5 @@
 /* The socket of a connection.
  *
- *     CONNECTING ──► OPEN ──► FINISHING
- *          └──────────┴───────────┴───► CLOSING
- *
  * The addresses of a name are tried in order, each with a handle that is closed before the next is made.
  * Output has two buffers: one is being written, the other is being filled. Everything that can fail ends in
  * fail(): it tells the owner once and closes the handle; the memory goes when neither the handle nor the
