@@ -27,17 +27,17 @@ static void connect_now(struct psc_client *client);
 void client_move(struct psc_client *client, enum client_state state)
 {
     static const unsigned successors[] = {
-        [CLIENT_IDLE] = 1U << CLIENT_CONNECTING | 1U << CLIENT_CLOSING,
-        [CLIENT_CONNECTING] =
-            1U << CLIENT_GREETING | 1U << CLIENT_WAITING | 1U << CLIENT_FAILED | 1U << CLIENT_CLOSING,
-        [CLIENT_GREETING] =
-            1U << CLIENT_READY | 1U << CLIENT_WAITING | 1U << CLIENT_FAILED | 1U << CLIENT_CLOSING,
-        [CLIENT_READY] = 1U << CLIENT_WAITING | 1U << CLIENT_FAILED | 1U << CLIENT_LEAVING,
-        [CLIENT_WAITING] = 1U << CLIENT_CONNECTING | 1U << CLIENT_CLOSING,
-        [CLIENT_FAILED] = 1U << CLIENT_CLOSING,
-        [CLIENT_LEAVING] = 1U << CLIENT_CLOSING,
-        [CLIENT_CLOSING] = 1U << CLIENT_ENDED,
-        [CLIENT_ENDED] = 0,
+        [PSC_CLIENT_IDLE] = 1U << PSC_CLIENT_CONNECTING | 1U << PSC_CLIENT_CLOSING,
+        [PSC_CLIENT_CONNECTING] = 1U << PSC_CLIENT_GREETING | 1U << PSC_CLIENT_WAITING |
+                                  1U << PSC_CLIENT_FAILED | 1U << PSC_CLIENT_CLOSING,
+        [PSC_CLIENT_GREETING] = 1U << PSC_CLIENT_READY | 1U << PSC_CLIENT_WAITING | 1U << PSC_CLIENT_FAILED |
+                                1U << PSC_CLIENT_CLOSING,
+        [PSC_CLIENT_READY] = 1U << PSC_CLIENT_WAITING | 1U << PSC_CLIENT_FAILED | 1U << PSC_CLIENT_LEAVING,
+        [PSC_CLIENT_WAITING] = 1U << PSC_CLIENT_CONNECTING | 1U << PSC_CLIENT_CLOSING,
+        [PSC_CLIENT_FAILED] = 1U << PSC_CLIENT_CLOSING,
+        [PSC_CLIENT_LEAVING] = 1U << PSC_CLIENT_CLOSING,
+        [PSC_CLIENT_CLOSING] = 1U << PSC_CLIENT_ENDED,
+        [PSC_CLIENT_ENDED] = 0,
     };
 
     assert((successors[client->state] >> state & 1) != 0);
@@ -46,14 +46,14 @@ void client_move(struct psc_client *client, enum client_state state)
 
 enum ps_status client_accepts(const struct psc_client *client)
 {
-    if (client->state == CLIENT_FAILED)
+    if (client->state == PSC_CLIENT_FAILED)
         return PS_CONNECTION_LOST;
-    return client->state >= CLIENT_LEAVING ? PS_CANCELLED : PS_OK;
+    return client->state >= PSC_CLIENT_LEAVING ? PS_CANCELLED : PS_OK;
 }
 
 struct bytes *client_out(struct psc_client *client)
 {
-    if (client->state != CLIENT_READY && client->state != CLIENT_LEAVING)
+    if (client->state != PSC_CLIENT_READY && client->state != PSC_CLIENT_LEAVING)
         return NULL;
     return client->transport != NULL ? transport_out(client->transport) : NULL;
 }
@@ -133,22 +133,22 @@ static void turn_cb(uv_idle_t *turn)
     }
     send_all(client);
     tell_later(client);
-    if (client->state == CLIENT_LEAVING)
+    if (client->state == PSC_CLIENT_LEAVING)
         leave(client);
-    if (client->state == CLIENT_CLOSING)
+    if (client->state == PSC_CLIENT_CLOSING)
         shut(client);
 }
 
 void client_wake(struct psc_client *client)
 {
-    if (client->state != CLIENT_ENDED)
+    if (client->state != PSC_CLIENT_ENDED)
         uv_idle_start(&client->turn, turn_cb);
 }
 
 void client_break(struct psc_client *client, enum ps_status status, const char *text)
 {
-    bool connected = client->state == CLIENT_CONNECTING || client->state == CLIENT_GREETING ||
-                     client->state == CLIENT_READY || client->state == CLIENT_LEAVING;
+    bool connected = client->state == PSC_CLIENT_CONNECTING || client->state == PSC_CLIENT_GREETING ||
+                     client->state == PSC_CLIENT_READY || client->state == PSC_CLIENT_LEAVING;
 
     if (client->broken != PS_OK || !connected)
         return;
@@ -231,9 +231,9 @@ static void choose_reason(struct psc_client *client, enum ps_status status, cons
 
 static enum backoff_cause cause_of(enum client_state state, bool refused, const struct psc_error *reason)
 {
-    if (refused || (reason->status == PS_DRAINING && state != CLIENT_READY))
+    if (refused || (reason->status == PS_DRAINING && state != PSC_CLIENT_READY))
         return BACKOFF_REFUSED;
-    if (state == CLIENT_GREETING && !reason->retryable && reason->status != PS_MALFORMED &&
+    if (state == PSC_CLIENT_GREETING && !reason->retryable && reason->status != PS_MALFORMED &&
         reason->status != PS_FRAME_TOO_LARGE)
         return BACKOFF_FATAL;
     return BACKOFF_LOST;
@@ -254,17 +254,17 @@ static void lost(struct psc_client *client, enum ps_status status, bool refused,
     client->transport = NULL;
     client->broken = PS_OK;
     uv_timer_stop(&client->tick);
-    if (before == CLIENT_LEAVING) {
-        client_move(client, CLIENT_CLOSING);
+    if (before == PSC_CLIENT_LEAVING) {
+        client_move(client, PSC_CLIENT_CLOSING);
         client_wake(client);
     }
-    if (before >= CLIENT_LEAVING)
+    if (before >= PSC_CLIENT_LEAVING)
         return;
     choose_reason(client, status, text, &reason);
     client->reason_given = false;
     wait = backoff_next(&client->backoff, uv_now(client->loop), cause_of(before, refused, &reason.error),
                         reason.error.retry_after_ms, random_number());
-    client_move(client, wait < 0 ? CLIENT_FAILED : CLIENT_WAITING);
+    client_move(client, wait < 0 ? PSC_CLIENT_FAILED : PSC_CLIENT_WAITING);
     if (wait >= 0)
         uv_timer_start(&client->retry, retry_cb, (uint64_t)wait, 0);
     /* A first connect that is tried again has lost nothing yet. */
@@ -274,7 +274,7 @@ static void lost(struct psc_client *client, enum ps_status status, bool refused,
         subscriptions_end_all(client, PS_CONNECTION_LOST, reason.error.text, false);
     else
         subscriptions_lost(client, PS_CONNECTION_LOST, reason.error.text);
-    if (wait < 0 || before == CLIENT_READY)
+    if (wait < 0 || before == PSC_CLIENT_READY)
         answer_all(client, PS_CONNECTION_LOST, reason.error.text);
     if (client->options.disconnected != NULL)
         client->options.disconnected(client, &reason.error, wait, client->options.data);
@@ -290,9 +290,9 @@ static void tick_cb(uv_timer_t *timer)
     struct bytes *out = client_out(client);
 
     if (out == NULL) {
-        client_break(client, client->state == CLIENT_CONNECTING ? PS_CONNECT_FAILED : PS_TIMED_OUT,
-                     client->state == CLIENT_CONNECTING ? "the connection is not accepted in time"
-                                                        : "the broker does not answer the greeting");
+        client_break(client, client->state == PSC_CLIENT_CONNECTING ? PS_CONNECT_FAILED : PS_TIMED_OUT,
+                     client->state == PSC_CLIENT_CONNECTING ? "the connection is not accepted in time"
+                                                            : "the broker does not answer the greeting");
         return;
     }
     switch (keepalive_tick(&client->keepalive)) {
@@ -341,7 +341,7 @@ static void open_event(void *owner)
                   .id = span_from(client->options.id)},
     };
 
-    client_move(client, CLIENT_GREETING);
+    client_move(client, PSC_CLIENT_GREETING);
     uv_timer_start(&client->tick, tick_cb, GREETING_TIMEOUT_MS, 0);
     client_send(client, &frame);
     transport_flush(client->transport);
@@ -376,7 +376,7 @@ static bool frame_event(void *owner, struct span body)
         client_break(client, status, "the broker sent a frame that cannot be read");
         return false;
     }
-    if (client->state == CLIENT_GREETING)
+    if (client->state == PSC_CLIENT_GREETING)
         client_greet(client, &frame);
     else if (client_out(client) != NULL)
         client_dispatch(client, &frame);
@@ -388,7 +388,7 @@ static void release(struct psc_client *client)
     void (*closed)(void *data) = client->closed;
     void *data = client->closed_data;
 
-    if (--client->handles > 0 || client->state != CLIENT_ENDED)
+    if (--client->handles > 0 || client->state != PSC_CLIENT_ENDED)
         return;
     publisher_deinit(&client->publisher);
     arena_free(client->arena);
@@ -421,7 +421,7 @@ static void connect_now(struct psc_client *client)
         .host = client->options.host, .unix_path = client->options.unix_path, .port = client->options.port};
     enum ps_status status;
 
-    client_move(client, CLIENT_CONNECTING);
+    client_move(client, PSC_CLIENT_CONNECTING);
     uv_timer_start(&client->tick, tick_cb, client->options.connect_timeout_ms, 0);
     status = transport_start(client->loop, &address, &events, client, &client->transport);
     if (status == PS_OK)
@@ -492,7 +492,7 @@ enum ps_status psc_new(uv_loop_t *loop, const struct psc_options *options, struc
     made->arena = arena_new(codec_arena_budget(FRAME_OVERHEAD_BYTES));
     if (made->arena == NULL || copy_options(made, options) != PS_OK) {
         made->handles = 1;
-        made->state = CLIENT_ENDED;
+        made->state = PSC_CLIENT_ENDED;
         release(made);
         return PS_NO_MEMORY;
     }
@@ -516,7 +516,7 @@ static void handle_closed_cb(uv_handle_t *handle)
 /* Answers what is left, then gives everything back. */
 static void shut(struct psc_client *client)
 {
-    client_move(client, CLIENT_ENDED);
+    client_move(client, PSC_CLIENT_ENDED);
     transport_stop(client->transport);
     client->transport = NULL;
     answer_all(client, PS_CANCELLED, NULL);
@@ -536,11 +536,11 @@ void psc_close(struct psc_client *client, void (*closed)(void *data), void *data
 {
     client->closed = closed;
     client->closed_data = data;
-    if (client->state == CLIENT_READY) {
-        client_move(client, CLIENT_LEAVING);
+    if (client->state == PSC_CLIENT_READY) {
+        client_move(client, PSC_CLIENT_LEAVING);
         uv_timer_start(&client->retry, leaving_too_long_cb, LEAVING_TIMEOUT_MS, 0);
     } else {
-        client_move(client, CLIENT_CLOSING);
+        client_move(client, PSC_CLIENT_CLOSING);
     }
     client_wake(client);
 }

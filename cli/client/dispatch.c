@@ -101,7 +101,7 @@ static void dispatch_to_subscription(struct psc_client *client, const struct ser
     struct psc_subscription *subscription = subscription_by_number(client, subscription_number(frame));
 
     /* After psc_close() only answers matter. */
-    if (subscription == NULL || client->state != CLIENT_READY)
+    if (subscription == NULL || client->state != PSC_CLIENT_READY)
         return;
     if (frame->kind == SERVER_DELIVERY)
         check(client, subscription_delivery(subscription, &frame->delivery));

@@ -55,9 +55,9 @@ static void welcomed(struct psc_client *client, const struct welcome *welcome)
     backoff_connected(&client->backoff);
     client_tick_every(client, welcome->ping_interval_ms);
     publisher_limit(&client->publisher, &client->limits, welcome->publish_window);
-    if (client->state != CLIENT_GREETING)
+    if (client->state != PSC_CLIENT_GREETING)
         return;
-    client_move(client, CLIENT_READY);
+    client_move(client, PSC_CLIENT_READY);
     client_wake(client);
     if (other_log)
         subscriptions_log_changed(client);

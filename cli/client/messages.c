@@ -28,7 +28,7 @@ enum ps_status psc_publish(struct psc_client *client, struct psc_bytes topic,
         status = publisher_put(&client->publisher, topic, message, &ticket);
     if (status != PS_OK)
         return status;
-    if (client->state == CLIENT_READY && publisher_ready(&client->publisher))
+    if (client->state == PSC_CLIENT_READY && publisher_ready(&client->publisher))
         send_ready(client);
     client_wake(client);
     return PS_OK;
