@@ -465,7 +465,8 @@ static enum ps_status build(struct server *server, char *error, size_t size)
     if (status == PS_OK)
         status = start_threads(server, &opened);
     if (status == PS_OK)
-        status = connections_init(&server->connections, server->loop, server->broker, &server->turn);
+        status = connections_init(&server->connections, server->loop, server->broker, &server->turn,
+                                  &server->config.deadlines);
     if (status != PS_OK)
         return status;
     server->connections.closed = connection_closed;

@@ -7,6 +7,7 @@
 
 #include "address.h"
 #include "broker.h"
+#include "connection.h"
 
 #include <uv.h>
 
@@ -24,6 +25,7 @@ struct server_config {
     struct broker_config broker;
     uint64_t disk_floor_bytes;
     uint32_t max_connections; /* 0: as many as file descriptors allow */
+    struct connection_deadlines deadlines;
     enum log_level log_level;
     int log_fd; /* log lines go here; -1: nowhere */
     /* The server is gone, and with it every handle and thread: PS_OK after server_stop(), else the failure of

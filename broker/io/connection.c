@@ -15,7 +15,7 @@
  *                        v
  *                     CLOSING -> freed in the close callback (libuv calls those of pending requests first)
  *
- * Failure modes: a peer that sends part of a frame and no more is refused after CONNECTION_ASSEMBLY_SECONDS;
+ * Failure modes: a peer that sends part of a frame and no more is refused after its time;
  * one that does not read is bounded by the session's view of queued(); one that is dead while the
  * connection ends, by the deadline of the state. A paused connection has no running clock. A buffer full of small
  * requests with much work or large answers behind each is left alone as soon as the session pauses, and after
@@ -31,7 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000 };
+enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000, SWEEP_MS = 250 };
 
 enum connection_state {
     CONNECTION_OPEN,
@@ -88,9 +88,9 @@ static void mark_dirty(struct connection *connection)
     turn_want(connection->owner->turn);
 }
 
-static void set_deadline(struct connection *connection, unsigned seconds)
+static void set_deadline(struct connection *connection, uint32_t ms)
 {
-    connection->deadline_ms = uv_now(connection->owner->loop) + seconds * 1000;
+    connection->deadline_ms = uv_now(connection->owner->loop) + ms;
 }
 
 /* -------------------------------------------------------------------------------------------- closing */
@@ -143,7 +143,7 @@ static void start_ending(struct connection *connection)
     if (connection->state != CONNECTION_OPEN)
         return;
     move(connection, CONNECTION_ENDING);
-    set_deadline(connection, CONNECTION_SEND_SECONDS);
+    set_deadline(connection, connection->owner->deadlines.send_ms);
     mark_dirty(connection);
 }
 
@@ -165,7 +165,7 @@ static void linger(struct connection *connection)
         return;
     }
     move(connection, CONNECTION_LINGERING);
-    set_deadline(connection, CONNECTION_LINGER_SECONDS);
+    set_deadline(connection, connection->owner->deadlines.linger_ms);
     connection->shutdown.data = connection;
     if (uv_shutdown(&connection->shutdown, &connection->stream, shutdown_cb) != 0)
         close_now(connection);
@@ -401,7 +401,7 @@ static void receive_burst(struct connection *connection)
     if (!frame_reader_partial(&connection->reader))
         connection->deadline_ms = 0;
     else if (any || connection->deadline_ms == 0)
-        set_deadline(connection, CONNECTION_ASSEMBLY_SECONDS);
+        set_deadline(connection, connection->owner->deadlines.assembly_ms);
 }
 
 static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
@@ -433,7 +433,7 @@ static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
 static void read_on(struct connection *connection)
 {
     if (frame_reader_partial(&connection->reader))
-        set_deadline(connection, CONNECTION_ASSEMBLY_SECONDS);
+        set_deadline(connection, connection->owner->deadlines.assembly_ms);
     if (uv_read_start(&connection->stream, place_cb, read_cb) != 0)
         start_ending(connection);
 }
@@ -494,7 +494,7 @@ static void link_connection(struct connection *connection)
         owner->all->link = &connection->next;
     owner->all = connection;
     if (owner->count++ == 0)
-        uv_timer_start(&owner->timer, sweep_cb, CONNECTION_SWEEP_MS, CONNECTION_SWEEP_MS);
+        uv_timer_start(&owner->timer, sweep_cb, SWEEP_MS, SWEEP_MS);
 }
 
 enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role)
@@ -554,12 +554,24 @@ static void sweep_cb(uv_timer_t *timer)
     }
 }
 
+static uint32_t or_else(uint32_t ms, uint32_t otherwise)
+{
+    return ms != 0 ? ms : otherwise;
+}
+
 enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
-                                struct turn *turn)
+                                struct turn *turn, const struct connection_deadlines *deadlines)
 {
     int code;
 
-    *connections = (struct connections){.loop = loop, .broker = broker, .turn = turn};
+    *connections = (struct connections){
+        .loop = loop,
+        .broker = broker,
+        .turn = turn,
+        .deadlines = {.assembly_ms = or_else(deadlines->assembly_ms, 10 * 1000),
+                      .send_ms = or_else(deadlines->send_ms, 5 * 1000),
+                      .linger_ms = or_else(deadlines->linger_ms, 1000)},
+    };
     code = uv_timer_init(loop, &connections->timer);
     connections->timer.data = connections;
     return uv_status(code);

@@ -11,11 +11,11 @@
 
 #include <uv.h>
 
-enum {
-    CONNECTION_ASSEMBLY_SECONDS = 10, /* for one frame to arrive as a whole */
-    CONNECTION_SEND_SECONDS = 5,      /* for what is queued when the connection ends */
-    CONNECTION_LINGER_SECONDS = 1,    /* for the peer to close after us */
-    CONNECTION_SWEEP_MS = 250
+/* Deadlines in milliseconds; they are looked at four times a second. 0: the number behind it. */
+struct connection_deadlines {
+    uint32_t assembly_ms; /* 10,000: for one frame to arrive as a whole */
+    uint32_t send_ms;     /* 5,000: for what is queued when the connection ends */
+    uint32_t linger_ms;   /* 1,000: for the peer to close after us */
 };
 
 struct connection;
@@ -24,6 +24,7 @@ struct connections {
     uv_loop_t *loop;
     struct broker *broker;
     struct turn *turn;
+    struct connection_deadlines deadlines;
     struct connection *all, *dirty;
     struct arena *arena; /* spare, for the next frame */
     uv_timer_t timer;    /* runs while there is a connection */
@@ -36,7 +37,7 @@ struct connections {
 
 /* `broker` and `turn` outlive it. PS_OK; a status of uv_status(). */
 enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
-                                struct turn *turn);
+                                struct turn *turn, const struct connection_deadlines *deadlines);
 
 /* After `count` came to 0. `closed` is called with `ctx` later, once. */
 void connections_deinit(struct connections *connections, void (*closed)(void *ctx), void *ctx);
@@ -50,7 +51,7 @@ enum ps_status connection_accept(struct connections *connections, uv_stream_t *l
  * took bytes. True: sessions were called or output is left over, so flush again. */
 bool connections_flush(struct connections *connections);
 
-/* Sends what is queued, then closes, all of them: at most CONNECTION_SEND_SECONDS + CONNECTION_LINGER_SECONDS. */
+/* Sends what is queued, then closes, all of them: at most send_ms + linger_ms. */
 void connections_end(struct connections *connections);
 
 /* Bytes queued for sockets, pinned batches included. */

@@ -196,6 +196,26 @@ Test(io_server, a_peer_that_leaves_within_a_frame_harms_nobody)
     end(&hosted);
 }
 
+/* A byte now and then buys no time. */
+Test(io_server, a_frame_that_does_not_come_whole_in_time_is_refused)
+{
+    struct hosted hosted;
+    struct peer peer, other;
+    struct server_config config = hosted_config();
+
+    config.deadlines.assembly_ms = 300;
+    hosted_start(&hosted, &config);
+    open_peer(&hosted, &other);
+    open_peer(&hosted, &peer);
+    peer_send_bytes(&peer, "\x00\x00\x10\x00\x08", 5);
+    ask_info(&other);
+    peer_send_bytes(&peer, "\x01", 1);
+    expect_refusal(&peer, PS_TIMED_OUT);
+    peer_close(&peer);
+    peer_close(&other);
+    end(&hosted);
+}
+
 Test(io_server, a_subscriber_that_does_not_read_pins_a_bounded_amount_and_loses_nothing)
 {
     enum { FRAMES = 300, MESSAGES = 10, SIZE = 10000 };
@@ -265,6 +285,8 @@ Test(io_server, a_drain_does_not_wait_for_a_peer_that_does_not_read)
     struct hosted hosted;
     struct peer publisher, dead;
     struct server_config config = hosted_config();
+
+    config.deadlines.send_ms = 300;
 
     hosted_start(&hosted, &config);
     open_peer(&hosted, &publisher);
