@@ -127,6 +127,18 @@ static void touch_all(struct broker *broker)
     }
 }
 
+/* A broker that drains does not wait for room: what was acknowledged is delivered once more. */
+static void refused(struct broker *broker, enum ps_status status)
+{
+    logger_event(&broker->io.logger, LOG_LEVEL_WARNING, "offsets_refused", "status=%s",
+                 ps_status_name(status));
+    if (broker->phase != BROKER_RUNNING)
+        return;
+    broker->offsets.due_ns = UINT64_MAX;
+    wait_for(broker, retry_ns);
+    touch_all(broker);
+}
+
 static void offsets_done(struct log_write *write, const struct store_state *state)
 {
     struct offsets_write *done = LIST_OBJECT(write, struct offsets_write, write);
@@ -134,13 +146,8 @@ static void offsets_done(struct log_write *write, const struct store_state *stat
     struct offsets *offsets = &broker->offsets;
     broker_written(broker, write, state);
     list_remove(&done->in_writes);
-    if (write->op.status != PS_OK && broker->phase < BROKER_FAILING) {
-        logger_event(&broker->io.logger, LOG_LEVEL_WARNING, "offsets_refused", "status=%s",
-                     ps_status_name(write->op.status));
-        offsets->due_ns = UINT64_MAX;
-        wait_for(broker, retry_ns);
-        touch_all(broker);
-    }
+    if (write->op.status != PS_OK && broker->phase < BROKER_FAILING)
+        refused(broker, write->op.status);
     answer_waiters(&done->waiters, write->op.status);
     free(done);
     if (offsets->urgent && list_empty(&offsets->writes))

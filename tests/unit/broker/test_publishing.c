@@ -266,6 +266,28 @@ Test(publishing, draining_answers_what_is_under_way_refuses_the_rest_and_commits
     ASSERT_NO_LEAKS();
 }
 
+Test(publishing, a_drain_ends_though_offsets_cannot_be_stored)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+    publish_many(client, "A", 3);
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+    client_send(client, &ack);
+
+    broker_drain(world->broker);
+    for (unsigned i = 0; i < 10 && world->drained == 0; i++) {
+        world->next_op = PS_DISK_FULL;
+        if (world->write_count > 0)
+            world_commit(world, world->write_count);
+        world_pass(world, 1000);
+    }
+
+    cr_assert_eq(world->drained, 1u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(publishing, an_idle_broker_drains_at_its_next_tick)
 {
     struct world *world = world_new(NULL);
