@@ -199,24 +199,45 @@ static void answer_ticket(struct publisher *publisher, struct ticket ticket, con
         ticket.published(error, offset, ticket.data);
 }
 
+/* Those at the front whose answers came before their turn. */
+static void answer_held(struct publisher *publisher)
+{
+    while (publisher->ticket_begin < publisher->ticket_end &&
+           ticket_at(publisher, publisher->ticket_begin)->answered) {
+        struct ticket ticket = *ticket_at(publisher, publisher->ticket_begin++);
+        struct error_box box;
+
+        if (ticket.status != PS_OK) {
+            error_set(&box, ticket.status, NULL);
+            box.error.retryable = ticket.retryable;
+        }
+        answer_ticket(publisher, ticket, ticket.status != PS_OK ? &box.error : NULL, ticket.offset);
+    }
+}
+
+/* A refusal overtakes what the broker still commits: it is held until those before it are answered. */
 static void answer_run(struct publisher *publisher, uint64_t first, uint32_t count,
                        const struct psc_error *error, uint64_t first_offset)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        struct ticket *ticket = ticket_at(publisher, first + i);
+    for (uint64_t number = first; number < first + count; number++) {
+        struct ticket *ticket = ticket_at(publisher, number);
 
-        if (ticket->answered)
+        if (number < publisher->ticket_begin || ticket->answered)
             continue;
         ticket->answered = true;
-        answer_ticket(publisher, *ticket, error, first_offset + i);
+        ticket->status = error != NULL ? error->status : PS_OK;
+        ticket->retryable = error != NULL && error->retryable;
+        ticket->offset = first_offset + (number - first);
+        if (number > publisher->ticket_begin)
+            continue;
+        publisher->ticket_begin++;
+        answer_ticket(publisher, *ticket, error, ticket->offset);
+        answer_held(publisher);
     }
 }
 
 static void pop_answered(struct publisher *publisher)
 {
-    while (publisher->ticket_begin < publisher->ticket_end &&
-           ticket_at(publisher, publisher->ticket_begin)->answered)
-        publisher->ticket_begin++;
     while (publisher->frame_begin < publisher->frame_end &&
            frame_at(publisher, publisher->frame_begin)->unanswered == 0)
         publisher->frame_begin++;
@@ -245,7 +266,9 @@ static bool run_is_possible(const struct publisher *publisher, const struct sent
     if (run->first_index > frame->count || run->count > frame->count - run->first_index)
         return false;
     for (uint32_t i = 0; i < run->count; i++) {
-        if (ticket_at(publisher, frame->first + run->first_index + i)->answered)
+        uint64_t number = frame->first + run->first_index + i;
+
+        if (number < publisher->ticket_begin || ticket_at(publisher, number)->answered)
             return false;
     }
     return true;

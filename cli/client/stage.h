@@ -17,8 +17,11 @@ enum {
 struct ticket {
     psc_published_fn *published;
     void *data;
-    uint32_t bytes;
+    uint64_t offset; /* this and the next two: of an answer that waits for those before it */
+    enum ps_status status;
+    bool retryable;
     bool answered;
+    uint32_t bytes;
 };
 
 struct stage_group {

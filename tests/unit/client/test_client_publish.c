@@ -271,6 +271,32 @@ Test(client_publish, answers_may_come_in_pieces_refused_in_part_and_out_of_order
     ASSERT_NO_LEAKS();
 }
 
+Test(client_publish, a_refusal_that_overtakes_acknowledgements_is_told_in_its_turn)
+{
+    struct story story;
+    const struct client_frame *first, *second;
+
+    story_connect(&story, false);
+    for (uintptr_t i = 0; i < 3; i++)
+        story_publish(&story, "A", "x", i);
+    first = expect_publish(&story, 3);
+    for (uintptr_t i = 3; i < 6; i++)
+        story_publish(&story, "A", "x", i);
+    second = expect_publish(&story, 3);
+    fake_error(&story.broker, second->request_id.value, PS_DRAINING);
+    fake_accept(&story.broker, first->request_id.value, 1, 2, 8);
+    fake_accept(&story.broker, first->request_id.value, 0, 1, 7);
+    story_wait(&story, &story.published, 6);
+    for (unsigned i = 0; i < 6; i++) {
+        cr_assert_eq(story.outcomes[i].which, i);
+        cr_assert_eq(story.outcomes[i].status, i < 3 ? PS_OK : PS_DRAINING);
+        if (i < 3)
+            cr_assert_eq(story.outcomes[i].offset, 7u + i);
+    }
+    story_end(&story);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_publish, an_error_for_a_frame_refuses_all_of_it)
 {
     struct story story;
