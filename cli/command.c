@@ -33,7 +33,13 @@ const struct command command_table[] = {
      "start\n"
      "option says otherwise. With -i the subscription is stored by the broker and goes on where its printed\n"
      "messages ended; without a FILTER all that is stored under the id is attached. Printed means handed to\n"
-     "standard output: what waits in a pipe counts. When nobody reads it any more, sub ends.",
+     "standard output: what waits in a pipe counts. When nobody reads it any more, sub ends.\n"
+     "One run prints no message twice, also over reconnects, overlapping filters and a subscription that is "
+     "moved\n"
+     "back. With -i delivery over runs is at least once: after a kill, or when sub ended with 8, the next "
+     "run "
+     "may\n"
+     "begin with messages that were printed already.",
      "psctl sub 'sensors/#' -v --from-beginning", cmd_sub},
     {COMMAND_GET, "get", NULL, "TOPIC OFFSET", 2, 2, "print one message",
      "A payload is followed by a line feed; -N > FILE gives exactly its bytes.",
@@ -61,7 +67,10 @@ const struct command command_table[] = {
      "Prints id, filter, topic, committed offset and lag, separated by tabs.", "psctl subs list -i s1",
      cmd_subs},
     {COMMAND_SUBS_SEEK, "subs", "seek", "FILTER -i ID", 1, 1, "move a stored subscription to another offset",
-     "", "psctl subs seek sensors/kitchen -i s1 --to-offset 0", cmd_subs_seek},
+     "To print messages again, end the sub that is running first: it goes on from the new offset, but prints "
+     "nothing\n"
+     "a second time.",
+     "psctl subs seek sensors/kitchen -i s1 --to-offset 0", cmd_subs_seek},
     {COMMAND_UNSUB, "unsub", NULL, "FILTER -i ID", 1, 1, "forget a stored subscription", "",
      "psctl unsub sensors/kitchen -i s1", cmd_unsub},
     {COMMAND_PING, "ping", NULL, "", 0, 0, "measure one round trip to the broker", "", "psctl ping",
@@ -74,6 +83,7 @@ const struct command command_table[] = {
      "Blank lines, and those that begin with #, are skipped; at the keyboard there are help and quit too.\n"
      "A new subscription starts at the beginning of its topics. With -i it is stored, and stays stored until "
      "unsub.\n"
+     "No message is printed twice until its subscription ends: sub after unsub prints from the start again.\n"
      "A file is read while it runs, for it may be a pipe: when a line cannot be read, those before it were "
      "carried\n"
      "out. It ends with 2.",
