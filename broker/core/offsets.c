@@ -1,3 +1,9 @@
+/* What is dirty goes into one write. A cursor that is acknowledged while its write is under way gets dirty again, so
+ * a write carries each offset once and nothing is forgotten.
+ *
+ * Failure modes: a write that is refused (a full disk) is tried again after a second with everything acknowledged,
+ * and its waiters are refused; without memory what is dirty stays so for another round; a broker that fails or
+ * drains does not try again, and what was acknowledged is delivered once more. */
 #include "offsets.h"
 
 #include "attachment.h"

@@ -1,3 +1,8 @@
+/* A frame names a stretch of the ring of tickets. `answered` in a ticket of the ring: its outcome is known and waits
+ * for those before it; in a ticket of a stage: it is not the stage's any more, because it was sent or refused.
+ *
+ * Failure modes: without memory a stage goes out as far as whole frames were made, and the rest stays queued. An
+ * answer outside of its frame, or given twice, is the broker's violation. */
 #include "publisher.h"
 
 #include "frame.h"

@@ -2,8 +2,8 @@
  *
  * What a transaction changes is staged beside what is committed, and promoted or discarded as a whole when
  * the outcome of the commit is known. Writer thread. */
-#ifndef PSBROKER_TOPICS_H
-#define PSBROKER_TOPICS_H
+#ifndef PSBROKER_SQLITE_TOPICS_H
+#define PSBROKER_SQLITE_TOPICS_H
 
 #include "span.h"
 #include "status.h"

@@ -98,8 +98,18 @@ def check(name, text, table):
     return problems
 
 
+def shared_guards(texts):
+    """Include guards that more than one header has: whoever includes both sees only the first."""
+    guards = [re.search(r"^#ifndef (\w+)", text, re.M) for text in texts]
+    names = [guard.group(1) for guard in guards if guard]
+    return sorted({f"{name} guards several headers" for name in names if names.count(name) > 1})
+
+
 def main():
     table = headers(ROOT)
+    case("every header has a guard of its own",
+         shared_guards(path.read_text() for folder in (*SEES, "tests") for path in (ROOT / folder).rglob("*.h")))
+    case("a guard used twice is seen", [] if shared_guards(["#ifndef A_H\n"] * 2) else ["it was accepted"])
     for folder in SEES:
         sources = [path for suffix in ("*.c", "*.h") for path in sorted((ROOT / folder).rglob(suffix))]
         problems = [] if sources else ["no source found"]
