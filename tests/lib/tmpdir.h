@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { TMPDIR_BYTES = 64 };
@@ -14,10 +15,12 @@ enum { TMPDIR_BYTES = 64 };
 /* Makes it; false when that is impossible. */
 static inline bool tmpdir_make(char path[TMPDIR_BYTES])
 {
-    snprintf(path, TMPDIR_BYTES, "/dev/shm/psbroker-test-XXXXXX");
+    static const char in_memory[] = "/dev/shm/psbroker-test-XXXXXX";
+    static const char on_disk[] = "/tmp/psbroker-test-XXXXXX";
+    memcpy(path, in_memory, sizeof in_memory);
     if (mkdtemp(path) != NULL)
         return true;
-    snprintf(path, TMPDIR_BYTES, "/tmp/psbroker-test-XXXXXX");
+    memcpy(path, on_disk, sizeof on_disk);
     return mkdtemp(path) != NULL;
 }
 
