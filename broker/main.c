@@ -2,7 +2,9 @@
 #include "config.h"
 #include "server.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,11 +131,25 @@ static enum exit_code run(struct server_config *config)
     return exit_code_of(program.result);
 }
 
+/* A socket or the database would take the place of a closed one, and log lines would go there. */
+static bool occupy_standard_descriptors(void)
+{
+    static const int modes[] = {O_RDONLY, O_WRONLY, O_WRONLY};
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     struct server_config config;
     char error[512];
 
+    if (!occupy_standard_descriptors())
+        return EXIT_OTHER;
     signal(SIGPIPE, SIG_IGN);
     switch (config_parse(argc, argv, &config, error, sizeof error)) {
     case CONFIG_HELP:

@@ -2,8 +2,11 @@
 #include "help.h"
 #include "report.h"
 
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static int print_help(const struct command *command)
 {
@@ -18,10 +21,25 @@ static int print_help(const struct command *command)
     return EXIT_OK;
 }
 
+/* The next file or socket would take the place of a closed one, and what is printed would go there. Input is empty
+ * then, writing output fails, and errors are not seen. */
+static bool occupy_standard_descriptors(void)
+{
+    static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
     static struct args args;
 
+    if (!occupy_standard_descriptors())
+        return EXIT_OTHER;
     switch (args_parse(&args, argc, argv, getenv)) {
     case ARGS_HELP:
         return print_help(args.command);

@@ -1,0 +1,53 @@
+"""Programs started with closed standard descriptors: nothing that they open takes their place."""
+import os
+import subprocess
+
+import tap
+from psbroker_test import PSBROKER, PSCTL, Case, wait_until
+
+
+class ClosedDescriptors(Case):
+    def run_closed(self, server, closed, *arguments):
+        """psctl without the descriptors in `closed`: exit code and what the others got."""
+        files = [open(self.path(name), "w+b") for name in ("0", "1", "2")]
+        for file in files:
+            self.addCleanup(file.close)
+
+        def close():
+            for fd in closed:
+                os.close(fd)
+        code = subprocess.run([PSCTL, *arguments], env=self.environment(server), stdin=files[0], stdout=files[1],
+                              stderr=files[2], preexec_fn=close, timeout=60, check=False).returncode
+        return code, [open(file.name, "rb").read() for file in files]
+
+    def test_psctl_works_and_names_what_it_cannot_write(self):
+        server = self.broker()
+        self.pub(server, "t", "x")
+        for closed in ((0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)):
+            with self.subTest(closed=closed):
+                for arguments in (("sub", "t", "--from-beginning", "--count", "1"), ("topics",), ("ping",)):
+                    code, (_, out, err) = self.run_closed(server, closed, *arguments)
+                    self.assertEqual(code, 1 if 1 in closed else 0, (arguments, err))
+                    self.assertEqual(bool(out), 1 not in closed, arguments)
+                    if 2 not in closed:
+                        self.assertEqual(b"stdout" in err, 1 in closed, arguments)
+
+    def test_a_broker_without_descriptors_keeps_its_log_lines_out_of_the_log(self):
+        socket = self.path("s")
+        broker = subprocess.Popen([PSBROKER, "--data", self.path("data"), "--listen", "unix:" + socket],
+                                  preexec_fn=lambda: os.closerange(0, 3))
+        self.addCleanup(broker.kill)
+        wait_until(lambda: os.path.exists(socket), "the listener")
+        environment = dict(os.environ)
+        for offset in (b"0\n", b"1\n"):
+            done = subprocess.run([PSCTL, "-s", "unix:" + socket, "pub", "t", "x"], env=environment,
+                                  stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stdout), (0, offset), done.stderr)
+        broker.terminate()
+        self.assertEqual(broker.wait(60), 0)
+        with open(self.path("data", "LOCK"), "rb") as lock:
+            self.assertEqual(lock.read().strip(), str(broker.pid).encode())
+
+
+if __name__ == "__main__":
+    tap.main()
