@@ -17,7 +17,7 @@
  * gone. A start that fails goes through the same states from WRITER on, with the parts it has. */
 #include "server.h"
 
-#include "connection.h"
+#include "connections.h"
 #include "data_directory.h"
 #include "listener.h"
 #include "log_reader.h"

@@ -7,7 +7,7 @@
 
 #include "address.h"
 #include "broker.h"
-#include "connection.h"
+#include "connections.h"
 
 #include <uv.h>
 

@@ -24,52 +24,19 @@
 
 #include "address.h"
 #include "codec.h"
-#include "outbox.h"
+#include "connection_state.h"
 #include "uv_status.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000, SWEEP_MS = 250 };
-
-enum connection_state {
-    CONNECTION_OPEN,
-    CONNECTION_ENDING,
-    CONNECTION_LINGERING,
-    CONNECTION_CLOSING,
-    CONNECTION_STATES
-};
+enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000 };
 
 static const bool allowed[CONNECTION_STATES][CONNECTION_STATES] = {
     [CONNECTION_OPEN] = {[CONNECTION_ENDING] = true, [CONNECTION_CLOSING] = true},
     [CONNECTION_ENDING] = {[CONNECTION_LINGERING] = true, [CONNECTION_CLOSING] = true},
     [CONNECTION_LINGERING] = {[CONNECTION_CLOSING] = true},
-};
-
-struct connection {
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    };
-    struct connections *owner;
-    struct connection *next, **link; /* in owner->all */
-    struct connection *next_dirty;
-    bool dirty;
-    bool paused;
-    bool backlog;    /* complete frames may wait in the reader; the socket is not read */
-    bool writing;    /* `write` is pending */
-    bool peer_ended; /* its FIN came */
-    enum connection_state state;
-    uint64_t deadline_ms; /* loop time; 0: none */
-    struct session *session;
-    struct frame_reader reader;
-    struct outbox filling, flying;
-    uv_write_t write;
-    size_t write_size;
-    uv_shutdown_t shutdown;
 };
 
 static void move(struct connection *connection, enum connection_state state)
@@ -80,11 +47,7 @@ static void move(struct connection *connection, enum connection_state state)
 
 static void mark_dirty(struct connection *connection)
 {
-    if (!connection->dirty) {
-        connection->dirty = true;
-        connection->next_dirty = connection->owner->dirty;
-        connection->owner->dirty = connection;
-    }
+    connections_mark_dirty(connection->owner, connection);
     turn_want(connection->owner->turn);
 }
 
@@ -95,32 +58,16 @@ static void set_deadline(struct connection *connection, uint32_t ms)
 
 /* -------------------------------------------------------------------------------------------- closing */
 
-static void unlink_dirty(struct connection *connection)
-{
-    for (struct connection **at = &connection->owner->dirty; *at != NULL; at = &(*at)->next_dirty) {
-        if (*at == connection) {
-            *at = connection->next_dirty;
-            return;
-        }
-    }
-}
-
 static void closed_cb(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
     struct connections *owner = connection->owner;
 
-    if (connection->dirty)
-        unlink_dirty(connection);
-    *connection->link = connection->next;
-    if (connection->next != NULL)
-        connection->next->link = connection->link;
+    connections_remove(owner, connection);
     frame_reader_deinit(&connection->reader);
     outbox_deinit(&connection->filling);
     outbox_deinit(&connection->flying);
     free(connection);
-    if (--owner->count == 0)
-        uv_timer_stop(&owner->timer);
     if (owner->closed != NULL)
         owner->closed(owner->ctx);
 }
@@ -137,8 +84,7 @@ static void close_now(struct connection *connection)
     turn_want(connection->owner->turn);
 }
 
-/* May be called from inside a call of the session: the rest happens at the end of the turn. */
-static void start_ending(struct connection *connection)
+void connection_end(struct connection *connection)
 {
     if (connection->state != CONNECTION_OPEN)
         return;
@@ -230,8 +176,7 @@ static void flush(struct connection *connection, bool *took)
 
 static void take_up_backlog(struct connection *connection);
 
-/* True: the session was called and may have more to send, or frames are left. */
-static bool end_of_turn(struct connection *connection)
+bool connection_end_of_turn(struct connection *connection)
 {
     bool took = false;
 
@@ -250,21 +195,6 @@ static bool end_of_turn(struct connection *connection)
     return true;
 }
 
-bool connections_flush(struct connections *connections)
-{
-    struct connection *list = connections->dirty;
-    bool more = false;
-
-    connections->dirty = NULL;
-    while (list != NULL) {
-        struct connection *connection = list;
-        list = connection->next_dirty;
-        connection->dirty = false;
-        more |= end_of_turn(connection);
-    }
-    return more || connections->dirty != NULL;
-}
-
 /* ------------------------------------------------------------------------------------ session's effects */
 
 static bool effect_send(void *ctx, const struct server_frame *frame)
@@ -272,7 +202,7 @@ static bool effect_send(void *ctx, const struct server_frame *frame)
     struct connection *connection = ctx;
 
     if (outbox_frame(&connection->filling, frame) != PS_OK) {
-        start_ending(connection);
+        connection_end(connection);
         return false;
     }
     mark_dirty(connection);
@@ -285,21 +215,16 @@ static bool effect_deliver(void *ctx, uint64_t subscription, struct span topic, 
     struct connection *connection = ctx;
 
     if (outbox_delivery(&connection->filling, subscription, topic, batch, begin, end) != PS_OK) {
-        start_ending(connection);
+        connection_end(connection);
         return false;
     }
     mark_dirty(connection);
     return true;
 }
 
-static size_t queued(const struct connection *connection)
-{
-    return connection->filling.charge + connection->flying.charge;
-}
-
 static size_t effect_queued(void *ctx)
 {
-    return queued(ctx);
+    return connection_queued(ctx);
 }
 
 static void read_on(struct connection *connection);
@@ -321,7 +246,7 @@ static void effect_pause(void *ctx, bool paused)
 
 static void effect_close(void *ctx)
 {
-    start_ending(ctx);
+    connection_end(ctx);
 }
 
 /* ------------------------------------------------------------------------------------------- receiving */
@@ -392,7 +317,7 @@ static void receive_burst(struct connection *connection)
             status = receive_frame(connection, body, owner);
         if (status != PS_OK) {
             session_refuse(connection->session, status);
-            start_ending(connection);
+            connection_end(connection);
         }
         any = true;
     }
@@ -411,7 +336,7 @@ static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
     (void)place;
     if (connection->state == CONNECTION_OPEN && size == UV_ENOBUFS) {
         session_refuse(connection->session, PS_NO_MEMORY);
-        start_ending(connection);
+        connection_end(connection);
         return;
     }
     if (size == UV_EOF && connection->state == CONNECTION_ENDING) {
@@ -435,7 +360,7 @@ static void read_on(struct connection *connection)
     if (frame_reader_partial(&connection->reader))
         set_deadline(connection, connection->owner->deadlines.assembly_ms);
     if (uv_read_start(&connection->stream, place_cb, read_cb) != 0)
-        start_ending(connection);
+        connection_end(connection);
 }
 
 static void take_up_backlog(struct connection *connection)
@@ -446,6 +371,19 @@ static void take_up_backlog(struct connection *connection)
     receive_burst(connection);
     if (connection->state == CONNECTION_OPEN && !connection->backlog && !connection->paused)
         read_on(connection);
+}
+
+void connection_overdue(struct connection *connection)
+{
+    if (connection->state == CONNECTION_OPEN && connection->paused)
+        return;
+    connection->deadline_ms = 0;
+    if (connection->state == CONNECTION_OPEN) {
+        session_refuse(connection->session, PS_TIMED_OUT);
+        connection_end(connection);
+    } else {
+        close_now(connection);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------- accepting */
@@ -482,21 +420,6 @@ static enum ps_status open_session(struct connection *connection, enum session_r
     return PS_OK;
 }
 
-static void sweep_cb(uv_timer_t *timer);
-
-static void link_connection(struct connection *connection)
-{
-    struct connections *owner = connection->owner;
-
-    connection->next = owner->all;
-    connection->link = &owner->all;
-    if (owner->all != NULL)
-        owner->all->link = &connection->next;
-    owner->all = connection;
-    if (owner->count++ == 0)
-        uv_timer_start(&owner->timer, sweep_cb, SWEEP_MS, SWEEP_MS);
-}
-
 enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role)
 {
     struct connection *connection = calloc(1, sizeof *connection);
@@ -515,7 +438,7 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
         return uv_status(code);
     }
     connection->handle.data = connection;
-    link_connection(connection);
+    connections_add(owner, connection);
     if ((code = uv_accept(listener, &connection->stream)) != 0) {
         status = uv_status(code);
         goto with_handle;
@@ -530,81 +453,4 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
 with_handle:
     close_now(connection);
     return status;
-}
-
-/* ----------------------------------------------------------------------------------------- all of them */
-
-static void sweep_cb(uv_timer_t *timer)
-{
-    struct connections *connections = timer->data;
-    uint64_t now = uv_now(connections->loop);
-
-    for (struct connection *c = connections->all; c != NULL; c = c->next) {
-        if (c->deadline_ms == 0 || now < c->deadline_ms)
-            continue;
-        if (c->state == CONNECTION_OPEN && c->paused)
-            continue;
-        c->deadline_ms = 0;
-        if (c->state == CONNECTION_OPEN) {
-            session_refuse(c->session, PS_TIMED_OUT);
-            start_ending(c);
-        } else {
-            close_now(c);
-        }
-    }
-}
-
-static uint32_t or_else(uint32_t ms, uint32_t otherwise)
-{
-    return ms != 0 ? ms : otherwise;
-}
-
-enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
-                                struct turn *turn, const struct connection_deadlines *deadlines)
-{
-    int code;
-
-    *connections = (struct connections){
-        .loop = loop,
-        .broker = broker,
-        .turn = turn,
-        .deadlines = {.assembly_ms = or_else(deadlines->assembly_ms, 10 * 1000),
-                      .send_ms = or_else(deadlines->send_ms, 5 * 1000),
-                      .linger_ms = or_else(deadlines->linger_ms, 1000)},
-    };
-    code = uv_timer_init(loop, &connections->timer);
-    connections->timer.data = connections;
-    return uv_status(code);
-}
-
-static void deinit_cb(uv_handle_t *handle)
-{
-    struct connections *connections = handle->data;
-
-    arena_free(connections->arena);
-    connections->arena = NULL;
-    connections->closed(connections->ctx);
-}
-
-void connections_deinit(struct connections *connections, void (*closed)(void *ctx), void *ctx)
-{
-    assert(connections->count == 0);
-    connections->closed = closed;
-    connections->ctx = ctx;
-    uv_close((uv_handle_t *)&connections->timer, deinit_cb);
-}
-
-void connections_end(struct connections *connections)
-{
-    for (struct connection *c = connections->all; c != NULL; c = c->next)
-        start_ending(c);
-}
-
-uint64_t connections_queued_bytes(const struct connections *connections)
-{
-    uint64_t bytes = 0;
-
-    for (const struct connection *c = connections->all; c != NULL; c = c->next)
-        bytes += queued(c);
-    return bytes;
 }

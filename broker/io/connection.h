@@ -1,60 +1,14 @@
-/* One client's socket: bytes to frames for its session, frames and shared batches back to bytes.
- *
- * `struct connections` is what all of them share; its owner gives them the end of each turn. Loop thread
- * only. */
+/* One client's socket: bytes to frames for its session, frames and shared batches back to bytes. Loop thread
+ * only. It frees itself when it is closed. */
 #ifndef PSBROKER_CONNECTION_H
 #define PSBROKER_CONNECTION_H
 
-#include "broker.h"
+#include "connections.h"
 #include "session.h"
-#include "turn.h"
-
-#include <uv.h>
-
-/* Deadlines in milliseconds; they are looked at four times a second. 0: the number behind it. */
-struct connection_deadlines {
-    uint32_t assembly_ms; /* 10,000: for one frame to arrive as a whole */
-    uint32_t send_ms;     /* 5,000: for what is queued when the connection ends */
-    uint32_t linger_ms;   /* 1,000: for the peer to close after us */
-};
-
-struct connection;
-
-struct connections {
-    uv_loop_t *loop;
-    struct broker *broker;
-    struct turn *turn;
-    struct connection_deadlines deadlines;
-    struct connection *all, *dirty;
-    struct arena *arena; /* spare, for the next frame */
-    uv_timer_t timer;    /* runs while there is a connection */
-    uint32_t count;
-    /* A connection is gone, `count` says how many are left. Never from inside a call. May be NULL. */
-    void (*closed)(void *ctx);
-    void *ctx;
-    uint8_t discarded[16 * 1024]; /* where bytes go that nobody wants any more */
-};
-
-/* `broker` and `turn` outlive it. PS_OK; a status of uv_status(). */
-enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
-                                struct turn *turn, const struct connection_deadlines *deadlines);
-
-/* After `count` came to 0. `closed` is called with `ctx` later, once. */
-void connections_deinit(struct connections *connections, void (*closed)(void *ctx), void *ctx);
 
 /* Accepts from a listening stream of kind UV_TCP or UV_NAMED_PIPE. PS_OK; PS_NO_MEMORY or another status of
  * uv_status(): the peer was refused. */
 enum ps_status connection_accept(struct connections *connections, uv_stream_t *listener,
                                  enum session_role role);
-
-/* The end of a turn, behind broker_flush(): sends what was queued and lets sessions go on where the kernel
- * took bytes. True: sessions were called or output is left over, so flush again. */
-bool connections_flush(struct connections *connections);
-
-/* Sends what is queued, then closes, all of them: at most send_ms + linger_ms. */
-void connections_end(struct connections *connections);
-
-/* Bytes queued for sockets, pinned batches included. */
-uint64_t connections_queued_bytes(const struct connections *connections);
 
 #endif

@@ -4,6 +4,7 @@
  * with a descriptor it keeps in reserve. */
 #include "listener.h"
 
+#include "connection.h"
 #include "uv_status.h"
 
 #include <assert.h>

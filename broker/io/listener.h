@@ -3,7 +3,8 @@
 #define PSBROKER_LISTENER_H
 
 #include "address.h"
-#include "connection.h"
+#include "connections.h"
+#include "logger.h"
 
 struct listener;
 

@@ -39,6 +39,7 @@ PRIVATE = {
     "proto/codec_": ("proto/", set()),
     "broker/core/": ("broker/core/", {f"broker/core/{name}.h" for name in (
         "broker", "clock", "log_io", "logger", "session")}),
+    "broker/io/connection_state.h": ("broker/io/connection", set()),
     "storage/sqlite/": ("storage/sqlite/", {"storage/sqlite/store_sqlite.h"}),
     "storage/memory/": ("storage/memory/", {"storage/memory/store_memory.h"}),
     "storage/migrate.h": (("storage/migrate.c", "storage/sqlite/"), set()),

@@ -1,0 +1,63 @@
+/* One connection as connection.c and connections.c see it. Private to both. */
+#ifndef PSBROKER_CONNECTION_STATE_H
+#define PSBROKER_CONNECTION_STATE_H
+
+#include "connections.h"
+#include "frame.h"
+#include "outbox.h"
+#include "session.h"
+
+enum connection_state {
+    CONNECTION_OPEN,
+    CONNECTION_ENDING,
+    CONNECTION_LINGERING,
+    CONNECTION_CLOSING,
+    CONNECTION_STATES
+};
+
+struct connection {
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    struct connections *owner;
+    struct connection *next, **link; /* in owner->all */
+    struct connection *next_dirty;
+    bool dirty;
+    bool paused;
+    bool backlog;    /* complete frames may wait in the reader; the socket is not read */
+    bool writing;    /* `write` is pending */
+    bool peer_ended; /* its FIN came */
+    enum connection_state state;
+    uint64_t deadline_ms; /* loop time; 0: none */
+    struct session *session;
+    struct frame_reader reader;
+    struct outbox filling, flying;
+    uv_write_t write;
+    size_t write_size;
+    uv_shutdown_t shutdown;
+};
+
+/* Sends what is queued, then closes. May be called from inside a call of the session: the rest happens at the
+ * end of the turn. Idempotent. */
+void connection_end(struct connection *connection);
+
+/* Sends what is queued. True: the session was called and may have more to send, or frames are left. */
+bool connection_end_of_turn(struct connection *connection);
+
+/* Its deadline has passed. */
+void connection_overdue(struct connection *connection);
+
+static inline size_t connection_queued(const struct connection *connection)
+{
+    return connection->filling.charge + connection->flying.charge;
+}
+
+/* The connection's place among all: in from its accept to its end, and in the turn while it is dirty. */
+void connections_add(struct connections *connections, struct connection *connection);
+void connections_remove(struct connections *connections, struct connection *connection);
+void connections_mark_dirty(struct connections *connections, struct connection *connection);
+
+#endif

@@ -1,0 +1,133 @@
+/* Every connection is in one list, and in another while something has to be done for it at the end of the turn. One
+ * timer looks at all deadlines while there is a connection. */
+#include "connections.h"
+
+#include "arena.h"
+#include "connection_state.h"
+#include "uv_status.h"
+
+#include <assert.h>
+
+enum { SWEEP_MS = 250 };
+
+static void sweep_cb(uv_timer_t *timer)
+{
+    struct connections *connections = timer->data;
+    uint64_t now = uv_now(connections->loop);
+
+    for (struct connection *c = connections->all; c != NULL; c = c->next) {
+        if (c->deadline_ms != 0 && now >= c->deadline_ms)
+            connection_overdue(c);
+    }
+}
+
+void connections_add(struct connections *connections, struct connection *connection)
+{
+    connection->next = connections->all;
+    connection->link = &connections->all;
+    if (connections->all != NULL)
+        connections->all->link = &connection->next;
+    connections->all = connection;
+    if (connections->count++ == 0)
+        uv_timer_start(&connections->timer, sweep_cb, SWEEP_MS, SWEEP_MS);
+}
+
+static void unmark_dirty(struct connections *connections, struct connection *connection)
+{
+    struct connection **at = &connections->dirty;
+
+    while (*at != connection)
+        at = &(*at)->next_dirty;
+    *at = connection->next_dirty;
+    connection->dirty = false;
+}
+
+void connections_remove(struct connections *connections, struct connection *connection)
+{
+    if (connection->dirty)
+        unmark_dirty(connections, connection);
+    *connection->link = connection->next;
+    if (connection->next != NULL)
+        connection->next->link = connection->link;
+    if (--connections->count == 0)
+        uv_timer_stop(&connections->timer);
+}
+
+void connections_mark_dirty(struct connections *connections, struct connection *connection)
+{
+    if (connection->dirty)
+        return;
+    connection->dirty = true;
+    connection->next_dirty = connections->dirty;
+    connections->dirty = connection;
+}
+
+bool connections_flush(struct connections *connections)
+{
+    struct connection *list = connections->dirty;
+    bool more = false;
+
+    connections->dirty = NULL;
+    while (list != NULL) {
+        struct connection *connection = list;
+        list = connection->next_dirty;
+        connection->dirty = false;
+        more |= connection_end_of_turn(connection);
+    }
+    return more || connections->dirty != NULL;
+}
+
+static uint32_t or_else(uint32_t ms, uint32_t otherwise)
+{
+    return ms != 0 ? ms : otherwise;
+}
+
+enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
+                                struct turn *turn, const struct connection_deadlines *deadlines)
+{
+    int code;
+
+    *connections = (struct connections){
+        .loop = loop,
+        .broker = broker,
+        .turn = turn,
+        .deadlines = {.assembly_ms = or_else(deadlines->assembly_ms, 10 * 1000),
+                      .send_ms = or_else(deadlines->send_ms, 5 * 1000),
+                      .linger_ms = or_else(deadlines->linger_ms, 1000)},
+    };
+    code = uv_timer_init(loop, &connections->timer);
+    connections->timer.data = connections;
+    return uv_status(code);
+}
+
+static void deinit_cb(uv_handle_t *handle)
+{
+    struct connections *connections = handle->data;
+
+    arena_free(connections->arena);
+    connections->arena = NULL;
+    connections->closed(connections->ctx);
+}
+
+void connections_deinit(struct connections *connections, void (*closed)(void *ctx), void *ctx)
+{
+    assert(connections->count == 0);
+    connections->closed = closed;
+    connections->ctx = ctx;
+    uv_close((uv_handle_t *)&connections->timer, deinit_cb);
+}
+
+void connections_end(struct connections *connections)
+{
+    for (struct connection *c = connections->all; c != NULL; c = c->next)
+        connection_end(c);
+}
+
+uint64_t connections_queued_bytes(const struct connections *connections)
+{
+    uint64_t bytes = 0;
+
+    for (const struct connection *c = connections->all; c != NULL; c = c->next)
+        bytes += connection_queued(c);
+    return bytes;
+}
