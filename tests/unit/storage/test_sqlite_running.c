@@ -128,9 +128,12 @@ struct endless_reader {
     unsigned steps;
 };
 
+/* Slow enough, with more readers than the WAL has marks, that without the gate no moment comes when its newest part
+ * is free of them. */
 static bool take(void *ctx, const struct message *message)
 {
     (void)ctx, (void)message;
+    usleep(500);
     return true;
 }
 
@@ -144,7 +147,7 @@ static void *read_on(void *ctx)
     while (!atomic_load(self->stop)) {
         struct store_read read = {.topic = self->topic,
                                   .to = self->topic.next_offset,
-                                  .max_messages = 500,
+                                  .max_messages = 16,
                                   .max_bytes = 1024 * 1024,
                                   .max_microseconds = 5000,
                                   .show = take};
@@ -158,7 +161,7 @@ static void *read_on(void *ctx)
 
 Test(sqlite_running, the_wal_stays_small_under_continuous_readers)
 {
-    enum { READERS = 4 };
+    enum { READERS = 12 };
     struct endless_reader readers[READERS];
     struct store_run run = {0, 1, 2000};
     atomic_bool stop = false;
@@ -192,7 +195,7 @@ Test(sqlite_running, the_wal_stays_small_under_continuous_readers)
     }
 
     cr_assert_gt(place.state.checkpoints, 3u);
-    cr_assert_lt(most, 16u * 1024 * 1024, "%llu bytes", (unsigned long long)most);
+    cr_assert_lt(most, 8u * 1024 * 1024, "%llu bytes", (unsigned long long)most);
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
