@@ -142,11 +142,6 @@ enum ps_status database_run(struct database *database, sqlite3_stmt *statement)
     return database_status(rc);
 }
 
-enum ps_status database_exec(struct database *database, const char *sql)
-{
-    return database_status(sqlite3_exec(database->handle, sql, NULL, NULL, NULL));
-}
-
 void bind_u64(sqlite3_stmt *statement, int index, uint64_t value)
 {
     sqlite3_bind_int64(statement, index, value > INT64_MAX ? INT64_MAX : (int64_t)value);

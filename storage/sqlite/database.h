@@ -38,9 +38,6 @@ sqlite3_stmt *database_statement(struct database *database, enum statement state
 /* Steps to the end and resets. PS_OK or what went wrong; NULL is allowed and gives the connection's error. */
 enum ps_status database_run(struct database *database, sqlite3_stmt *statement);
 
-/* Runs SQL text without rows. */
-enum ps_status database_exec(struct database *database, const char *sql);
-
 /* The last error as ours, never PS_OK. */
 enum ps_status database_error(struct database *database);
 
