@@ -3,8 +3,10 @@
 #include "leaks.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -320,6 +322,41 @@ Test(io_server, beyond_the_connection_limit_peers_wait_until_one_leaves)
     cr_assert_eq(ask_info(&third).connections, 2u);
     peer_close(&second);
     peer_close(&third);
+    end(&hosted);
+}
+
+/* The limit of connections keeps descriptors in reserve; this is what happens should they run out all the same. */
+Test(io_server, without_descriptors_a_newcomer_is_closed_and_service_goes_on)
+{
+    struct hosted hosted;
+    struct peer first, second;
+    struct rlimit before, none;
+    struct timeval patience = {.tv_sec = 20};
+    struct server_config config = hosted_config();
+    char byte;
+
+    hosted_start(&hosted, &config);
+    open_peer(&hosted, &first);
+    /* The lowest free descriptor is taken, so everything below it is too. */
+    int newcomer = socket(hosted.addresses[0].socket.ss_family, SOCK_STREAM, 0);
+    cr_assert_geq(newcomer, 0);
+    setsockopt(newcomer, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = (struct rlimit){.rlim_cur = (rlim_t)newcomer + 1, .rlim_max = before.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    cr_assert_eq(connect(newcomer, (const struct sockaddr *)&hosted.addresses[0].socket,
+                         sizeof hosted.addresses[0].socket),
+                 0);
+    ssize_t got = recv(newcomer, &byte, 1, 0);
+    cr_assert(got == 0 || (got < 0 && errno == ECONNRESET), "%zd %d", got, errno);
+    cr_assert_eq(ask_info(&first).connections, 1u);
+
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    open_peer(&hosted, &second);
+    cr_assert_eq(ask_info(&second).connections, 2u);
+    close(newcomer);
+    peer_close(&first);
+    peer_close(&second);
     end(&hosted);
 }
 
