@@ -93,6 +93,8 @@ static void report_lines(const struct pub *pub)
         text_put(&last, "none acknowledged");
     report("%s; %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64 " read and not sent (%d)",
            text_string(&last), pub->refused, pub->unknown, pub->unsent, exit_code(pub));
+    if (pub->unknown == 0 && !pub->args->quiet)
+        report("line %" PRIu64 " is the next to publish", pub->last_line + 1);
     text_deinit(&last);
 }
 

@@ -135,6 +135,23 @@ static bool unsubscribe(struct shell *shell)
     return status == PS_OK;
 }
 
+static void help(void)
+{
+    report_word("sub TOPIC [new|OFFSET]  print its messages, from the beginning on unless told otherwise");
+    report_word("unsub TOPIC             stop that; with an id, forget it");
+    report_word("pub TOPIC MESSAGE       publish the rest of the line");
+    report_word("quit                    receive what is there, then end (as the end of the input does)");
+}
+
+static void catch_up(struct shell *shell);
+
+static void quit(struct shell *shell)
+{
+    if (shell->prompt != NULL)
+        prompt_end(shell->prompt);
+    catch_up(shell);
+}
+
 /* True: its answer is awaited. */
 static bool carry_out(struct shell *shell)
 {
@@ -145,6 +162,12 @@ static bool carry_out(struct shell *shell)
         return subscribe(shell);
     case SCRIPT_UNSUB:
         return unsubscribe(shell);
+    case SCRIPT_HELP:
+        help();
+        break;
+    case SCRIPT_QUIT:
+        quit(shell);
+        break;
     case SCRIPT_NOTHING:
         break;
     }
@@ -201,7 +224,6 @@ static struct input *input_of(struct shell *shell)
     return shell->prompt != NULL ? NULL : &shell->keyboard;
 }
 
-static void catch_up(struct shell *shell);
 static void start_keyboard(struct shell *shell);
 
 static void input_over(struct shell *shell)

@@ -20,7 +20,8 @@ struct prompt {
     void *data;
     int ready_fd;
     bool hidden;
-    bool idle; /* a line is being taken: the editor shows nothing */
+    bool idle;  /* a line is being taken: the editor shows nothing */
+    bool ended; /* so it is for good */
     uv_poll_t poll;
 };
 
@@ -69,14 +70,22 @@ static void take_line(struct prompt *prompt, const char *line, size_t size)
         history(prompt->history, &event, H_ENTER, line);
     prompt->idle = true;
     prompt->line((struct psc_bytes){line, size - 1}, prompt->data);
+    if (prompt->ended)
+        return;
     prompt->idle = prompt->hidden = false;
     el_set(prompt->editor, EL_UNBUFFERED, 1);
+}
+
+void prompt_end(struct prompt *prompt)
+{
+    uv_poll_stop(&prompt->poll);
+    prompt->ended = prompt->idle = true;
 }
 
 /* A terminal that hung up stays readable: it is not looked at again. */
 static void end_input(struct prompt *prompt)
 {
-    uv_poll_stop(&prompt->poll);
+    prompt_end(prompt);
     prompt->line((struct psc_bytes){NULL, 0}, prompt->data);
 }
 

@@ -14,6 +14,9 @@ typedef void prompt_line_fn(struct psc_bytes line, void *data);
  * of report.h step aside for it. NULL: the editor cannot be started. */
 struct prompt *prompt_new(uv_loop_t *loop, prompt_line_fn *line, void *data);
 
+/* No line any more, and nothing is shown. Also from inside of `line`. */
+void prompt_end(struct prompt *prompt);
+
 /* Gives the terminal back as it was; the loop must run once more. Takes NULL. */
 void prompt_free(struct prompt *prompt);
 

@@ -109,16 +109,51 @@ static const char *parse_pub(struct psc_bytes rest, struct script_line *parsed)
     return NULL;
 }
 
+static bool find_verb(struct psc_bytes found, bool timed, enum script_verb *verb)
+{
+    static const struct {
+        const char *name;
+        enum script_verb verb;
+        bool timed; /* may stand in a file */
+    } verbs[] = {{"sub", SCRIPT_SUB, true},
+                 {"unsub", SCRIPT_UNSUB, true},
+                 {"pub", SCRIPT_PUB, true},
+                 {"help", SCRIPT_HELP, false},
+                 {"quit", SCRIPT_QUIT, false}};
+
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (is(found, verbs[i].name) && (verbs[i].timed || !timed)) {
+            *verb = verbs[i].verb;
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *parse_words(struct psc_bytes rest, struct script_line *found)
+{
+    if (found->verb == SCRIPT_HELP || found->verb == SCRIPT_QUIT)
+        return word(&rest).size == 0 ? NULL : "nothing goes behind help and quit";
+    found->topic = word(&rest);
+    if (found->topic.size == 0)
+        return "a TOPIC is missing";
+    if (found->verb == SCRIPT_SUB)
+        return parse_sub(rest, found);
+    if (found->verb == SCRIPT_PUB)
+        return parse_pub(rest, found);
+    skip_blanks(&rest);
+    return rest.size == 0 ? NULL : "unsub takes one TOPIC";
+}
+
 const char *script_parse(struct psc_bytes line, bool timed, struct script_line *parsed)
 {
     struct script_line found = {0};
     struct psc_bytes rest = line, verb;
-    const char *wrong = NULL;
 
     if (rest.size != 0 && ((const char *)rest.data)[rest.size - 1] == '\r')
         rest.size--;
     verb = word(&rest);
-    if (verb.size == 0) {
+    if (verb.size == 0 || *(const char *)verb.data == '#') {
         *parsed = found;
         return NULL;
     }
@@ -127,24 +162,12 @@ const char *script_parse(struct psc_bytes line, bool timed, struct script_line *
             return "it does not begin with a number of seconds";
         verb = word(&rest);
     }
-    if (is(verb, "sub"))
-        found.verb = SCRIPT_SUB;
-    else if (is(verb, "unsub"))
-        found.verb = SCRIPT_UNSUB;
-    else if (is(verb, "pub"))
-        found.verb = SCRIPT_PUB;
-    else
-        return verb.size == 0 ? "a command is missing: sub, unsub or pub"
-                              : "the command is none of sub, unsub and pub";
-    found.topic = word(&rest);
-    if (found.topic.size == 0)
-        return "a TOPIC is missing";
-    if (found.verb == SCRIPT_SUB)
-        wrong = parse_sub(rest, &found);
-    else if (found.verb == SCRIPT_PUB)
-        wrong = parse_pub(rest, &found);
-    else if (skip_blanks(&rest), rest.size != 0)
-        wrong = "unsub takes one TOPIC";
+    if (verb.size == 0)
+        return "a command is missing: sub, unsub or pub";
+    if (!find_verb(verb, timed, &found.verb))
+        return timed ? "the command is none of sub, unsub and pub"
+                     : "the command is none of sub, unsub, pub, help and quit";
+    const char *wrong = parse_words(rest, &found);
     if (wrong == NULL)
         *parsed = found;
     return wrong;

@@ -86,6 +86,33 @@ class Shell(Case):
         self.shell("\n0 pub t a\n   \n\r\n0 pub t b\n")
         self.assertEqual(self.history(self.server, "t"), [b"a", b"b"])
 
+    def test_comments_are_skipped(self):
+        self.shell("# a course file\n0 pub t a\n  # more\n", stdin=b"# typed\npub t b\n")
+        self.assertEqual(self.history(self.server, "t"), [b"a", b"b"])
+
+    def test_lines_before_one_that_cannot_be_read_were_carried_out(self):
+        self.shell("0 pub t a\n0 pub t b\nnonsense\n0 pub t c\n", code=2)
+        self.assertEqual(self.history(self.server, "t"), [b"a", b"b"])
+
+    def test_quit_ends_as_the_end_of_the_input_does(self):
+        self.pub(self.server, "t", "0", "1")
+        done = self.run_psctl(self.server, "shell", stdin=b"help\nsub t\nquit\npub t never\n")
+        self.assertIn("pub TOPIC MESSAGE", done.err)
+        self.assertEqual(done.out, b"0\n1\n")
+        self.assertEqual(self.history(self.server, "t"), [b"0", b"1"])
+
+    def test_a_line_that_cannot_be_read_leaves_one_clean_prompt(self):
+        terminal = self.terminal(self.server, "shell", stderr_too=True)
+        terminal.output.wait_text("psctl> ")
+        terminal.write(b"foo\r")
+        terminal.output.wait(lambda text: text.count(b"psctl> ") == 2, "second prompt")
+        terminal.write(b"sub\r")
+        terminal.output.wait(lambda text: text.count(b"psctl> ") == 3, "third prompt")
+        terminal.write(b"quit\r")
+        self.assertEqual(terminal.wait(), 0)
+        text = terminal.output.finish()
+        self.assertRegex(text, rb'^psctl> foo\r\npsctl: [^\r\n]*\r\npsctl> sub\r\npsctl: [^\r\n]*\r\npsctl> quit\r\n$')
+
     def test_with_an_id_what_was_subscribed_stays(self):
         self.shell("0 sub t\n", "-i", "s1")
         self.pub(self.server, "t", "while away")

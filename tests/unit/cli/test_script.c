@@ -50,6 +50,29 @@ Test(script, the_keyboard_waits_for_nothing)
     cr_assert_not_null(parse("0 sub a", false));
 }
 
+Test(script, comments_and_blank_lines_say_nothing)
+{
+    static const char *const lines[] = {"", "  \t", "\r", "# a course file", "   #2 pub a x", "#"};
+
+    for (unsigned i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        parsed.verb = SCRIPT_PUB;
+        cr_assert_null(parse(lines[i], i % 2 == 0));
+        cr_assert_eq(parsed.verb, SCRIPT_NOTHING, "%s", lines[i]);
+    }
+    cr_assert_null(parse("0 pub #a #b", true));
+    cr_assert(same(parsed.topic, "#a") && same(parsed.message, "#b"));
+}
+
+Test(script, help_and_quit_are_for_the_keyboard)
+{
+    cr_assert_null(parse("help", false));
+    cr_assert_eq(parsed.verb, SCRIPT_HELP);
+    cr_assert_null(parse(" quit ", false));
+    cr_assert_eq(parsed.verb, SCRIPT_QUIT);
+    cr_assert_not_null(parse("quit now", false));
+    cr_assert_not_null(parse("0 quit", true));
+}
+
 Test(script, starts_of_a_subscription)
 {
     cr_assert_null(parse("sub a new", false));
