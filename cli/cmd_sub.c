@@ -72,6 +72,8 @@ static void over(struct feed *feed, const struct psc_error *reason)
 {
     struct sub *sub = feed->receiver->data;
 
+    if (reason->status == PS_CONNECTION_LOST && !sub->run->told)
+        return; /* lost() follows and says why */
     if (reason->status != PS_END_REACHED)
         finish(sub, run_report(sub->run, report_quoted(bytes_of(feed->filter)), reason));
     else if (sub->receiver.live_count == 0)

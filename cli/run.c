@@ -72,7 +72,11 @@ int run_report(const struct run *run, const char *subject, const struct psc_erro
 
 void run_fail(struct run *run, const char *subject, const struct psc_error *error)
 {
-    if (run->state == RUN_GOING)
+    if (run->state != RUN_GOING)
+        return;
+    if (error->status == PS_CONNECTION_LOST && !run->told)
+        run->failing = true;
+    else
         run_end(run, run_report(run, subject, error));
 }
 
@@ -134,10 +138,14 @@ static void disconnected_cb(struct psc_client *client, const struct psc_error *e
     (void)client;
     if (run->state != RUN_GOING)
         return;
-    if (run->hooks->lost != NULL)
+    run->told = true;
+    if (run->failing)
+        run_fail(run, NULL, error);
+    else if (run->hooks->lost != NULL)
         run->hooks->lost(run, error, retry_in_ms);
     else if (retry_in_ms < 0)
         run_fail(run, NULL, error);
+    run->told = retry_in_ms < 0;
 }
 
 static void writable_cb(struct psc_client *client, void *data)

@@ -41,6 +41,8 @@ struct run {
     enum run_state state;
     int code;
     bool connected, signalled;
+    bool failing; /* a request went with its connection: why that went is about to be told */
+    bool told;    /* it is being told */
     uint32_t max_message; /* as the broker announced it; the default before */
 };
 
@@ -54,7 +56,8 @@ void run_end(struct run *run, int code);
 /* As report_error(); a failed connect names the address instead of the subject. */
 int run_report(const struct run *run, const char *subject, const struct psc_error *error);
 
-/* Reports an error and ends with its exit code; `subject` as in report_error(). */
+/* Reports an error and ends with its exit code; `subject` as in report_error(). A lost connection's own reason goes
+ * before that of the request that went with it. */
 void run_fail(struct run *run, const char *subject, const struct psc_error *error);
 void run_fail_status(struct run *run, const char *subject, enum ps_status status);
 
