@@ -3,6 +3,7 @@
  * Asked for as a temporary subscription with room for one message that begins at the offset and ends at the
  * head; where it really begins tells whether the message is there before anything is delivered. */
 #include "command.h"
+#include "names.h"
 #include "run.h"
 #include "span.h"
 #include "topic.h"
@@ -107,7 +108,7 @@ int cmd_get(const struct args *args)
     struct span topic = {get.topic.data, get.topic.size};
 
     if (topic_validate(topic) != PS_OK)
-        return report_status(args->json, report_quoted(get.topic), PS_BAD_TOPIC);
+        return report_name(args->json, get.topic, PS_BAD_TOPIC);
     if (!args_number(args->operands[1], &get.offset)) {
         report("%s is not an offset: a number from 0 on", report_quoted(bytes_of(args->operands[1])));
         return EXIT_USAGE;

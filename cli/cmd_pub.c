@@ -9,6 +9,7 @@
  *   lines    each line is published as it is read */
 #include "command.h"
 #include "input.h"
+#include "names.h"
 #include "run.h"
 #include "span.h"
 #include "topic.h"
@@ -492,6 +493,6 @@ int cmd_pub(const struct args *args)
     struct span topic = {pub.topic.data, pub.topic.size};
     enum ps_status status = topic_validate_publish(topic);
     if (status != PS_OK)
-        return report_status(args->json, report_quoted(pub.topic), status);
+        return report_name(args->json, pub.topic, status);
     return run_command(args, &hooks, &pub, false);
 }

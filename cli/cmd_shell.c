@@ -8,6 +8,7 @@
  * then the receiver's way out. One command at a time: `busy` is set while a wait or an answer is outstanding. */
 #include "command.h"
 #include "input.h"
+#include "names.h"
 #include "prompt.h"
 #include "receiver.h"
 #include "script.h"
@@ -60,7 +61,7 @@ static void answered(struct shell *shell)
 
 static void refused(struct shell *shell, enum ps_status status)
 {
-    report_status(shell->args->json, report_quoted(shell->command.topic), status);
+    report_name(shell->args->json, shell->command.topic, status);
 }
 
 static void published_cb(const struct psc_error *error, uint64_t offset, void *data)

@@ -4,11 +4,13 @@
  * are printed until an end: a count, the heads of the moment of subscribing, silence, a refusal, a signal, or nobody
  * who reads stdout. The way out is the receiver's. */
 #include "command.h"
+#include "names.h"
 #include "receiver.h"
 #include "span.h"
 #include "topic.h"
 
 #include <inttypes.h>
+#include <unistd.h>
 
 struct sub {
     struct run *run;
@@ -41,13 +43,52 @@ static void idle_cb(uv_timer_t *timer)
     finish(sub, EXIT_IDLE);
 }
 
+/* One word for programs; on a terminal a line for each filter, which begins with it. */
+static void tell_subscribed(const struct sub *sub)
+{
+    if (!isatty(STDERR_FILENO)) {
+        report_word("subscribed");
+        return;
+    }
+    for (const struct feed *feed = sub->receiver.feeds; feed != NULL; feed = feed->next) {
+        struct text line = {0};
+        text_format(&line, "subscribed to %s", report_quoted(bytes_of(feed->filter)));
+        if (feed->durable)
+            text_format(&line, " as %s", report_quoted(bytes_of(sub->args->id)));
+        if (feed->topics == 1)
+            text_format(&line, ", from offset %" PRIu64, feed->starts_at);
+        else if (feed->topics > 1)
+            text_format(&line, ", %zu topics", feed->topics);
+        if (feed->behind != 0)
+            text_format(&line, " (%" PRIu64 " behind)", feed->behind);
+        report_word(text_string(&line));
+        text_deinit(&line);
+    }
+}
+
+/* What may be a slip of whoever named it. */
+static void tell_what_is_not_there(const struct sub *sub, const struct feed *feed)
+{
+    struct psc_bytes filter = bytes_of(feed->filter);
+    bool from_offset = sub->args->start_option != NULL && sub->args->start == PSC_START_OFFSET;
+
+    if (feed->topics == 0 && name_has_half_wildcard(filter))
+        report("%s: no such topic yet (+ and # are wildcards only as a whole level)", report_quoted(filter));
+    else if (feed->topics == 0)
+        report("%s: %s yet", report_quoted(filter),
+               filter_is_exact(span_of(feed->filter)) ? "no such topic" : "no topic matches");
+    else if (from_offset && feed->topics == 1 && feed->starts_at > feed->head)
+        report("%s ends before offset %" PRIu64 ": the next message will be %" PRIu64, report_quoted(filter),
+               feed->starts_at, feed->head);
+}
+
 static void ready(struct sub *sub)
 {
     uint64_t idle = sub->args->idle_timeout_ms;
 
     sub->running = true;
     if (!sub->args->quiet && (sub->args->id != NULL || !sub->args->exit_at_end))
-        report_word("subscribed");
+        tell_subscribed(sub);
     writer_watch(&sub->run->out);
     if (idle != 0)
         uv_timer_start(&sub->idle, idle_cb, idle, idle);
@@ -64,6 +105,8 @@ static void attached(struct feed *feed, bool again)
     if (!feed->created && feed->durable && sub->args->start_option != NULL && !sub->args->quiet)
         report("%s is stored already and goes on at its committed offset: %s is ignored",
                report_quoted(bytes_of(feed->filter)), sub->args->start_option);
+    if (!sub->args->quiet)
+        tell_what_is_not_there(sub, feed);
     if (++sub->attached == sub->receiver.feed_count && !sub->listing && !sub->running)
         ready(sub);
 }
@@ -220,7 +263,7 @@ static int check(const struct args *args)
         struct psc_bytes name = bytes_of(args->operands[i]);
         struct span filter = {name.data, name.size};
         if (filter_validate(filter) != PS_OK)
-            return report_status(args->json, report_quoted(name), PS_BAD_FILTER);
+            return report_name(args->json, name, PS_BAD_FILTER);
         if (args->start_option != NULL && args->start == PSC_START_OFFSET && !filter_is_exact(filter)) {
             report("%s: --from-offset is for one topic, this is a filter with wildcards",
                    report_quoted(name));

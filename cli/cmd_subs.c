@@ -36,6 +36,8 @@ static void print(struct run *run, const struct psc_subscription_info *info)
 {
     struct text *text = &run->out.text;
 
+    if (run->style.terminal && writer_end(&run->out) == 0)
+        text_put(text, "ID\tFILTER\tTOPIC\tCOMMITTED\tLAG\n");
     if (info->position_count == 0) {
         print_names(run, info);
         text_put(text, "\t-\t-\t-\n");
@@ -60,6 +62,9 @@ static void subscription_cb(const struct psc_error *error, const struct psc_subs
     if (run_over(run))
         return;
     if (info == NULL) {
+        if (error == NULL && writer_end(&run->out) == 0 && !run->args->quiet)
+            report("no subscription is stored%s%s", run->args->id != NULL ? " under the id " : "",
+                   run->args->id != NULL ? report_quoted(bytes_of(run->args->id)) : "");
         run_done_cb(error, run);
         return;
     }
@@ -88,6 +93,21 @@ int cmd_subs(const struct args *args)
 
 /* -------------------------------------------------------------------------------------------------- seek */
 
+static void moved_cb(const struct psc_error *error, void *data)
+{
+    struct run *run = data;
+    const struct args *args = run->args;
+
+    if (error == NULL) {
+        run_end(run, EXIT_OK);
+        return;
+    }
+    struct psc_error told = *error;
+    if (told.status == PS_OUT_OF_RANGE && told.has_range)
+        told.text = "no such offset, even counting the next to be published";
+    run_fail(run, report_subscription(bytes_of(args->operands[0]), bytes_of(args->id)), &told);
+}
+
 static void seek(struct run *run)
 {
     static const enum psc_start starts[] = {[SEEK_TO_OFFSET] = PSC_START_OFFSET,
@@ -96,10 +116,10 @@ static void seek(struct run *run)
     const struct args *args = run->args;
     struct psc_bytes filter = bytes_of(args->operands[0]);
     enum ps_status status = psc_seek(run->client, bytes_of(args->id), filter, starts[args->seek],
-                                     args->seek_offset, run_done_cb, run);
+                                     args->seek_offset, moved_cb, run);
 
     if (status != PS_OK)
-        run_fail_status(run, report_quoted(filter), status);
+        run_fail_status(run, report_subscription(filter, bytes_of(args->id)), status);
 }
 
 int cmd_subs_seek(const struct args *args)

@@ -1,6 +1,7 @@
 /* psctl topics: lists topics; psctl topics delete: removes one, after asking. */
 #include "command.h"
 #include "json.h"
+#include "names.h"
 #include "run.h"
 #include "span.h"
 #include "topic.h"
@@ -22,6 +23,8 @@ static void print(struct run *run, const struct psc_topic_info *info)
         json_u64(&json, "subscribers", info->subscribers);
         json_end(&json);
     } else {
+        if (run->style.terminal && writer_end(&run->out) == 0)
+            text_put(text, "TOPIC\tFIRST\tNEXT\tSUBSCRIBERS\n");
         output_bytes(text, &run->style, info->topic);
         text_char(text, '\t');
         text_u64(text, info->first);
@@ -34,16 +37,33 @@ static void print(struct run *run, const struct psc_topic_info *info)
     writer_appended(&run->out);
 }
 
+static void tell_empty(const struct run *run)
+{
+    const struct args *args = run->args;
+    const char *filter = args->operand_count != 0 ? args->operands[0] : NULL;
+
+    if (filter == NULL)
+        report("there are no topics yet");
+    else if (name_has_half_wildcard(bytes_of(filter)))
+        report("%s: no such topic (+ and # are wildcards only as a whole level)",
+               report_quoted(bytes_of(filter)));
+    else
+        report("%s: no such topic", report_quoted(bytes_of(filter)));
+}
+
 static void topic_cb(const struct psc_error *error, const struct psc_topic_info *info, void *data)
 {
     struct run *run = data;
 
     if (run_over(run))
         return;
-    if (info != NULL)
+    if (info != NULL) {
         print(run, info);
-    else
-        run_done_cb(error, run);
+        return;
+    }
+    if (error == NULL && writer_end(&run->out) == 0 && !run->args->quiet)
+        tell_empty(run);
+    run_done_cb(error, run);
 }
 
 static void list(struct run *run)
@@ -64,7 +84,7 @@ int cmd_topics(const struct args *args)
     if (args->operand_count == 1) {
         struct psc_bytes name = bytes_of(args->operands[0]);
         if (filter_validate((struct span){name.data, name.size}) != PS_OK)
-            return report_status(args->json, report_quoted(name), PS_BAD_FILTER);
+            return report_name(args->json, name, PS_BAD_FILTER);
     }
     return run_command(args, &hooks, NULL, false);
 }
@@ -100,7 +120,7 @@ int cmd_topics_delete(const struct args *args)
     enum ps_status status = topic_validate_publish((struct span){name.data, name.size});
 
     if (status != PS_OK)
-        return report_status(args->json, report_quoted(name), status);
+        return report_name(args->json, name, status);
     if (!args->yes && !isatty(STDIN_FILENO)) {
         report("topics delete asks on a terminal; elsewhere it needs --yes");
         return EXIT_USAGE;

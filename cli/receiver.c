@@ -204,6 +204,19 @@ static void resume_starts(struct feed *feed, const struct psc_topic_start *start
     positions_resume_end(positions, feed->number);
 }
 
+static void take_measure(struct feed *feed, const struct psc_topic_start *starts, size_t count)
+{
+    feed->topics = count;
+    if (count != 0) {
+        feed->starts_at = starts[0].offset;
+        feed->head = starts[0].head;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (starts[i].head > starts[i].offset)
+            feed->behind += starts[i].head - starts[i].offset;
+    }
+}
+
 static void subscribed_cb(struct psc_subscription *subscription, bool created,
                           const struct psc_topic_start *starts, size_t count, void *data)
 {
@@ -220,6 +233,7 @@ static void subscribed_cb(struct psc_subscription *subscription, bool created,
     } else {
         feed->attached = true;
         feed->created = created;
+        take_measure(feed, starts, count);
         if (receiver->keep_starts || (receiver->aim_at_start && feed->durable))
             keep_starts(feed, starts, count);
     }

@@ -16,6 +16,9 @@ struct feed {
     char *filter;
     unsigned number;
     bool durable, attached, created;
+    size_t topics;                              /* that matched when it was made */
+    uint64_t behind;                            /* messages of theirs that will come first */
+    uint64_t starts_at, head;                   /* where the first of them begins, and its next publication */
     uint64_t first_position;                    /* of a topic that was not there when it was made */
     uint64_t consumed_messages, consumed_bytes; /* written and not given back yet */
 };

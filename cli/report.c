@@ -64,6 +64,14 @@ const char *report_quoted(struct psc_bytes bytes)
     return buffer;
 }
 
+const char *report_subscription(struct psc_bytes filter, struct psc_bytes id)
+{
+    static char buffer[1100];
+
+    snprintf(buffer, sizeof buffer, "%s of %s", report_quoted(filter), report_quoted(id));
+    return buffer;
+}
+
 static void error_json(const struct psc_error *error, enum exit_code code)
 {
     struct text line = {0};

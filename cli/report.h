@@ -16,6 +16,9 @@ const char *report_quoted(struct psc_bytes bytes);
  * code. */
 int report_error(bool json, const char *subject, const struct psc_error *error);
 
+/* The subject of errors about a stored subscription: `"FILTER" of "ID"`. Valid until the next call. */
+const char *report_subscription(struct psc_bytes filter, struct psc_bytes id);
+
 /* As report_error() for a status of this process. */
 int report_status(bool json, const char *subject, enum ps_status status);
 

@@ -54,12 +54,25 @@ void run_end(struct run *run, int code)
     close_when_flushed(run);
 }
 
+/* What to do when no broker was found. */
+static void advise(const struct run *run, enum exit_code code)
+{
+    if (run->connected || run->args->quiet)
+        return;
+    if (code == EXIT_CONNECTION)
+        report("is psbroker running there? -h, -p and -s (PSCTL_HOST, PSCTL_PORT, PSCTL_SERVER) say where it "
+               "is");
+    else if (code == EXIT_PROTOCOL)
+        report("is it psbroker that listens there? -h, -p and -s say where it is");
+}
+
 int run_report(const struct run *run, const char *subject, const struct psc_error *error)
 {
     const struct args *args = run->args;
+    enum exit_code code = exit_of(error->status, error->retryable);
     char address[512];
 
-    if (!run->connected && exit_of(error->status, error->retryable) == EXIT_CONNECTION) {
+    if (!run->connected && (code == EXIT_CONNECTION || code == EXIT_PROTOCOL)) {
         if (args->unix_path != NULL)
             snprintf(address, sizeof address, "unix:%s", args->unix_path);
         else
@@ -67,7 +80,9 @@ int run_report(const struct run *run, const char *subject, const struct psc_erro
                      args->port != 0 ? args->port : DEFAULT_PORT);
         subject = address;
     }
-    return report_error(args->json, subject, error);
+    report_error(args->json, subject, error);
+    advise(run, code);
+    return (int)code;
 }
 
 void run_fail(struct run *run, const char *subject, const struct psc_error *error)
@@ -91,7 +106,8 @@ void run_done_cb(const struct psc_error *error, void *data)
     struct run *run = data;
 
     if (error != NULL)
-        run_fail(run, NULL, error);
+        run_fail(run, run->args->operand_count != 0 ? report_quoted(bytes_of(run->args->operands[0])) : NULL,
+                 error);
     else
         run_end(run, EXIT_OK);
 }

@@ -41,8 +41,8 @@ struct run {
     enum run_state state;
     int code;
     bool connected, signalled;
-    bool failing; /* a request went with its connection: why that went is about to be told */
-    bool told;    /* it is being told */
+    bool failing;         /* a request went with its connection: why that went is about to be told */
+    bool told;            /* it is being told */
     uint32_t max_message; /* as the broker announced it; the default before */
 };
 

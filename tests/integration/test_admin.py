@@ -94,7 +94,28 @@ class Topics(Case):
         self.assertEqual(rows, [(2,)])
 
     def test_deleting_what_is_not_there(self):
-        self.run_psctl(self.server, "topics", "delete", "nothing", "--yes", code=5)
+        done = self.run_psctl(self.server, "topics", "delete", "nothing", "--yes", code=5)
+        self.assertIn('"nothing": no such topic', done.err)
+
+    def test_a_list_of_nothing_says_so(self):
+        self.assertIn("no topics yet", self.run_psctl(self.server, "topics").err)
+        self.assertIn("no subscription is stored", self.run_psctl(self.server, "subs").err)
+        self.pub(self.server, "line", "0")
+        done = self.run_psctl(self.server, "topics", "list", "lin#")
+        self.assertEqual(done.out, b"")
+        self.assertIn("wildcards only as a whole level", done.err)
+        self.assertEqual(self.run_psctl(self.server, "topics", "list", "line").err, "")
+
+    def test_a_terminal_is_shown_a_header(self):
+        self.pub(self.server, "t", "0")
+        self.run_psctl(self.server, "sub", "-i", "s", "t", "nothing", "--exit-at-end")
+        for command, words in (("topics", rb"TOPIC\s+FIRST\s+NEXT\s+SUBSCRIBERS\s+t\s"),
+                               ("subs", rb"ID\s+FILTER\s+TOPIC\s+COMMITTED\s+LAG\s+s\s+nothing\s+-\s")):
+            with self.subTest(command=command):
+                terminal = self.terminal(self.server, command)
+                self.assertEqual(terminal.wait(), 0)
+                self.assertRegex(terminal.output.finish(), words)
+                self.assertNotIn(b"TOPIC", self.run_psctl(self.server, command).out)
 
     def test_deleted_stays_deleted_after_a_kill(self):
         self.pub(self.server, "t", *range(100))
@@ -168,12 +189,13 @@ class Subscriptions(Case):
 
     def test_seek_beyond_the_end(self):
         done = self.seek("--to-offset", "6", code=5)
-        self.assertIn("5", done.err)
+        self.assertIn('"t" of "s1": no such offset, even counting the next to be published; offsets 0 to 5', done.err)
         self.seek("--to-offset", "5")
         self.assertEqual(self.sub("t", "--exit-at-end").out, b"")
 
     def test_seek_of_nothing(self):
-        self.run_psctl(self.server, "subs", "seek", "t", "-i", "nobody", "--to-end", code=5)
+        done = self.run_psctl(self.server, "subs", "seek", "t", "-i", "nobody", "--to-end", code=5)
+        self.assertIn('"t" of "nobody": no such subscription', done.err)
         self.run_psctl(self.server, "subs", "seek", "x", "-i", "s1", "--to-end", code=5)
 
     def test_seek_says_where(self):
@@ -184,7 +206,8 @@ class Subscriptions(Case):
     def test_unsub(self):
         self.run_psctl(self.server, "unsub", "t", "-i", "s1")
         self.assertEqual(self.run_psctl(self.server, "subs", "-o", "json").out, b"")
-        self.run_psctl(self.server, "unsub", "t", "-i", "s1", code=5)
+        done = self.run_psctl(self.server, "unsub", "t", "-i", "s1", code=5)
+        self.assertIn('"t" of "s1": no such subscription', done.err)
 
     def test_unsub_wants_an_id(self):
         self.run_psctl(self.server, "unsub", "t", code=2)

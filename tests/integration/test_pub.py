@@ -106,7 +106,8 @@ class Messages(Case):
         data = b"a\nb\n" + b"x" * (MEGABYTE + 1) + b"\nc\n"
         done = self.run_psctl(self.server, "pub", "t", "--lines", "-", stdin=data, code=6)
         self.assertEqual(done.out, b"0\n1\n")
-        self.assertIn("line 3", done.err)
+        self.assertIn("line 3 refused", done.err)
+        self.assertIn("line 3 is the next to publish", done.err)
         self.assertEqual(self.payloads(), [b"a", b"b"])
 
     def test_a_longest_line_is_taken(self):
@@ -120,6 +121,8 @@ class Messages(Case):
                 done = self.run_psctl(self.server, "pub", topic, "hello", code=2)
                 self.assertEqual(done.out, b"")
                 self.assertTrue(done.err)
+        done = self.run_psctl(self.server, "pub", "x" * 256, "hello", code=2)
+        self.assertIn("not a topic name: it is longer than 255 bytes", done.err)
         self.assertEqual(self.run_psctl(self.server, "topics", "-o", "json").out, b"")
 
     def test_key_and_headers(self):
@@ -232,6 +235,7 @@ class Outcomes(Case):
         publisher.stderr.wait(lambda text: text or not publisher.running(), "word about the loss")
         publisher.close_stdin()
         self.assertEqual(publisher.wait(), 3)
+        self.assertIn("line 2 is the next to publish", publisher.err)
 
     def test_acknowledged_survives_kill(self):
         server = self.broker()

@@ -99,6 +99,20 @@ class Starts(SubCase):
         self.wait_attached(self.server, 1)
         self.assertEqual(self.run_psctl(self.server, "topics", "-o", "json").out, b"")
 
+    def test_what_is_not_there_is_said(self):
+        self.pub(self.server, "t", "0", "1")
+        for arguments, words in ((("nope", "--exit-at-end"), '"nope": no such topic yet'),
+                                 (("a/+", "--exit-at-end"), '"a/+": no topic matches yet'),
+                                 (("lin#", "--exit-at-end"), "wildcards only as a whole level"),
+                                 (("t", "--from-offset", "77", "--exit-at-end"),
+                                  '"t" ends before offset 77: the next message will be 2')):
+            with self.subTest(arguments=arguments):
+                done = self.sub(*arguments)
+                self.assertIn(words, done.err)
+                self.assertEqual(done.out, b"")
+                self.assertEqual(self.sub(*arguments, "-q").err, "")
+        self.assertEqual(self.sub("t", "--from-offset", "2", "--exit-at-end").err, "")
+
     def test_no_filter_is_a_usage_error(self):
         self.sub(code=2)
 
@@ -179,7 +193,9 @@ class Reconnects(SubCase):
     def test_nobody_listens(self):
         port = self.server.port
         self.server.kill()
-        self.run_psctl(port, "sub", "t", "--connect-timeout", "0.2", code=3)
+        done = self.run_psctl(port, "sub", "t", "--connect-timeout", "0.2", code=3)
+        self.assertIn("is psbroker running there?", done.err)
+        self.assertIn(f"127.0.0.1:{port}", done.err)
 
     def test_goes_on_after_a_restart_without_gap_or_duplicate(self):
         for kill in (False, True):
@@ -320,6 +336,18 @@ class Output(SubCase):
             offsets = [int(line.split(b"\t")[1]) for line in pipe]
         self.assertEqual(offsets, list(range(count)))
         self.assertEqual(subscriber.wait(), 0)
+
+
+    def test_subscribed_tells_more_on_a_terminal(self):
+        self.pub(self.server, "t", "0", "1", "2")
+        self.pub(self.server, "u", "0")
+        for arguments, words in ((("t", "-i", "s", "--from-offset", "1"), b'subscribed to "t" as "s", from offset 1 (2 behind)'),
+                                 (("#",), b'subscribed to "#", 2 topics\r\n'),
+                                 (("new",), b'subscribed to "new"\r\n')):
+            with self.subTest(arguments=arguments):
+                terminal = self.terminal(self.server, "sub", *arguments, "--idle-timeout", "50ms", stderr_too=True)
+                self.assertEqual(terminal.wait(), 124)
+                self.assertIn(words, terminal.output.finish())
 
 
 class Pings(Case):
