@@ -272,3 +272,34 @@ Test(sqlite_damage, a_flipped_bit_never_shows_wrong_bytes)
     tmpdir_remove(place.directory);
     ASSERT_NO_LEAKS();
 }
+
+/* Pages that are missing at the end, one more each time, down to the first. */
+Test(sqlite_damage, a_file_cut_by_some_pages_never_shows_wrong_bytes)
+{
+    struct place place;
+    struct tally tally = {0};
+    struct text *text = malloc(sizeof *text);
+    size_t size;
+    make_place(&place);
+    fill(&place);
+    uint8_t *bytes = load(&place, &size);
+    unsigned cuts = 0;
+
+    for (size_t left = size - PAGE_BYTES; left > 0;
+         left -= left > 40 * PAGE_BYTES ? 3 * PAGE_BYTES : PAGE_BYTES) {
+        snprintf(note, sizeof note, "cut to %zu of %zu bytes", left, size);
+        save(&place, bytes, left);
+        open_and_read(&place, &tally, text);
+        cuts++;
+    }
+
+    snprintf(note, sizeof note, "refused %u, without effect %u, named %u, failed %u", tally.refused,
+             tally.clean, tally.damaged, tally.failed);
+    HOLDS(tally.refused + tally.failed > 0);
+    HOLDS(tally.clean == 0);
+    HOLDS(cuts > 40);
+    free(bytes);
+    free(text);
+    tmpdir_remove(place.directory);
+    ASSERT_NO_LEAKS();
+}
