@@ -65,6 +65,12 @@ static const struct {
     {"DELETE FROM messages WHERE seq = 1", REFUSED, "topic A "},
     {"DELETE FROM messages WHERE seq > 590", REFUSED, "not its offset"},
     {"UPDATE messages SET seq = 9223372036854775806 WHERE seq = 600", REFUSED, "seq 601"},
+    /* rows behind the last epoch */
+    {"DELETE FROM epochs WHERE epoch >= 9; UPDATE messages SET offset = offset + 1 WHERE seq = 520", REFUSED,
+     "seq 520 "},
+    {"DELETE FROM epochs WHERE epoch >= 9; UPDATE messages SET topic_id = 1 + topic_id % 3 WHERE seq = 520",
+     REFUSED, "topic b/c "},
+    {"DELETE FROM epochs WHERE epoch >= 9; DELETE FROM messages WHERE seq = 520", REFUSED, "seq 520 "},
     /* topics */
     {"UPDATE topics SET next_offset = next_offset + 1 WHERE name = 'A'", REFUSED, "topic A "},
     {"UPDATE topics SET next_offset = next_offset - 1 WHERE name = 'A'", REFUSED, "topic A "},
@@ -205,6 +211,27 @@ Test(sqlite_tampered, a_refused_start_removes_nothing)
 
     cr_assert_eq(sqlite_case_try_open(&place), PS_DAMAGED);
     cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM topic_runs"), runs);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+/* The statement is the one of storage/README.md. */
+Test(sqlite_tampered, ends_of_a_topic_are_counted_again_by_hand)
+{
+    struct sqlite_case place;
+    fill(&place);
+    sqlite_case_outside(&place,
+                        "UPDATE topics SET next_offset = 7, last_seq = 3, first_offset = 7 WHERE name = 'A'");
+    cr_assert_eq(sqlite_case_try_open(&place), PS_DAMAGED);
+
+    sqlite_case_outside(
+        &place, "UPDATE topics SET next_offset = (SELECT max(offset) + 1 FROM messages m WHERE m.topic_id = "
+                "topics.topic_id),"
+                " last_seq = (SELECT max(seq) FROM messages m WHERE m.topic_id = topics.topic_id),"
+                " created_seq = (SELECT min(seq) FROM messages m WHERE m.topic_id = topics.topic_id),"
+                " first_offset = (SELECT min(offset) FROM messages m WHERE m.topic_id = topics.topic_id)"
+                " WHERE name = 'A'");
+    cr_assert_eq(look(&place, "counted again"), SOUND);
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
