@@ -186,7 +186,7 @@ void attachment_end(struct attachment *a, const struct protocol_error *reason)
 
 void attachment_end_status(struct attachment *a, enum ps_status status)
 {
-    struct protocol_error reason = protocol_error_of(wire_status(status));
+    struct protocol_error reason = protocol_error_of(status_on_wire(status));
     attachment_end(a, &reason);
 }
 

@@ -51,7 +51,7 @@ static void hold(struct session *session, struct cursor *cursor, struct batch *b
 
 static void give_up(struct cursor *cursor, enum ps_status status)
 {
-    struct protocol_error error = protocol_error_of(wire_status(status));
+    struct protocol_error error = protocol_error_of(status_on_wire(status));
     error.topic = topic_name(cursor->topic);
     struct attachment *a = cursor->attachment;
     char name[LOGGER_NAME_BYTES];

@@ -120,7 +120,7 @@ static struct protocol_error run_error(const struct broker *broker, enum ps_stat
 {
     if (status == PS_MESSAGE_TOO_LARGE)
         return error_with_limit(status, "max_message", broker->config.limits.max_message);
-    struct protocol_error error = protocol_error_of(wire_status(status));
+    struct protocol_error error = protocol_error_of(status_on_wire(status));
     error.unknown = status == PS_UNKNOWN;
     return error;
 }

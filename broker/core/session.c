@@ -117,7 +117,7 @@ void session_send(struct session *session, const struct server_frame *frame)
         session_close(session);
 }
 
-enum ps_status wire_status(enum ps_status status)
+enum ps_status status_on_wire(enum ps_status status)
 {
     if (status == PS_FOREIGN_WRITER)
         return PS_STORAGE_FAILED;
@@ -151,7 +151,7 @@ void session_error(struct session *session, struct optional_u64 request_id,
 
 void session_error_status(struct session *session, struct optional_u64 request_id, enum ps_status status)
 {
-    struct protocol_error error = protocol_error_of(wire_status(status));
+    struct protocol_error error = protocol_error_of(status_on_wire(status));
     error.unknown = status == PS_UNKNOWN;
     session_error(session, request_id, &error);
 }
@@ -166,7 +166,7 @@ void session_done(struct session *session, struct optional_u64 request_id)
 void session_end(struct session *session, struct optional_u64 request_id, enum ps_status status)
 {
     struct server_frame frame = {
-        .request_id = request_id, .kind = SERVER_ERROR, .error = protocol_error_of(wire_status(status))};
+        .request_id = request_id, .kind = SERVER_ERROR, .error = protocol_error_of(status_on_wire(status))};
     if (session->state == SESSION_CLOSING)
         return;
     logger_event(&session->broker->io.logger, LOG_LEVEL_INFO, "connection_refused", "peer=%s status=%s",

@@ -110,7 +110,7 @@ bool session_has_room(struct session *session);
 uint64_t session_keep_alive(struct session *session, uint64_t now_ns);
 
 /* What clients are told for outcomes that never travel. */
-enum ps_status wire_status(enum ps_status status);
+enum ps_status status_on_wire(enum ps_status status);
 struct protocol_error error_with_range(enum ps_status status, uint64_t from, uint64_t to);
 struct protocol_error error_with_limit(enum ps_status status, const char *name, uint64_t value);
 

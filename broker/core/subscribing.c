@@ -23,7 +23,7 @@ void attach_forget(struct attach_request *request)
 
 static void refuse_start(struct attachment *a, const struct store_attach *attach, enum ps_status status)
 {
-    struct protocol_error error = protocol_error_of(wire_status(status));
+    struct protocol_error error = protocol_error_of(status_on_wire(status));
     if (status == PS_OUT_OF_RANGE)
         error = error_with_range(status, attach->first, attach->head + 1);
     error.unknown = status == PS_UNKNOWN;
@@ -350,7 +350,7 @@ static void release_seek(struct attachment *a)
 
 static struct protocol_error seek_error(const struct store_op *op)
 {
-    struct protocol_error error = protocol_error_of(wire_status(op->status));
+    struct protocol_error error = protocol_error_of(status_on_wire(op->status));
     if (op->status == PS_OUT_OF_RANGE)
         error = error_with_range(op->status, op->seek.first, op->seek.head + 1);
     error.unknown = op->status == PS_UNKNOWN;
