@@ -234,7 +234,7 @@ struct psc_subscription_info {
 /* One call per stored subscription in byte order of (id, filter), then a last one with NULL. */
 typedef void psc_subscription_fn(const struct psc_error *error,
                                  const struct psc_subscription_info *subscription, void *data);
-/* `durable_id` absent: of all ids. */
+/* `durable_id` absent: of all ids. As new as everything acknowledged before. */
 enum ps_status psc_list_subscriptions(struct psc_client *client, struct psc_bytes durable_id,
                                       psc_subscription_fn *each, void *data);
 
