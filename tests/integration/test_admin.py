@@ -1,4 +1,5 @@
 """psctl get, topics, subs, unsub, ping, info, help: what they print and when they refuse."""
+import pathlib
 import re
 import subprocess
 
@@ -216,6 +217,23 @@ class Subscriptions(Case):
         self.pub(self.server, "t", "5")
         position = self.run_psctl(self.server, "subs", "-o", "json").json()[0]["topics"][0]
         self.assertEqual((position["committed"], position["lag"]), (3, 3))
+
+
+    def test_the_lag_that_the_readme_asks_sqlite3_for_is_that_of_subs(self):
+        self.pub(self.server, "a/1", *range(4))
+        self.pub(self.server, "a/2", *range(9))
+        self.run_psctl(self.server, "sub", "-i", "s2", "a/+", "--from-beginning", "--exit-at-end")
+        self.pub(self.server, "a/2", *range(7))
+        self.run_psctl(self.server, "topics", "delete", "a/1", "--yes")
+        self.pub(self.server, "a/1", "again")
+        readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+        query = re.search(r"^-- who is behind.*?;", readme, re.M | re.S).group()
+        shown = sorted(self.database(self.server).execute(query).fetchall())
+        told = [(entry["id"], entry["filter"], topic["topic"], topic["committed"], topic["lag"])
+                for entry in self.run_psctl(self.server, "subs", "-o", "json").json() for topic in entry["topics"]]
+        self.assertEqual(shown, sorted(told))
+        self.assertIn(("s1", "t", "t", 3, 2), shown)
+        self.assertIn(("s2", "a/+", "a/2", 9, 7), shown)
 
 
 class Info(Case):
