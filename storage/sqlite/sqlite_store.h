@@ -6,6 +6,7 @@
 #include "checkpoint.h"
 #include "database.h"
 #include "epochs.h"
+#include "files.h"
 #include "gate.h"
 #include "library.h"
 #include "lock_wait.h"
@@ -19,6 +20,7 @@ struct sqlite_store {
     struct store base;                 /* first */
     struct store_sqlite_config config; /* defaults filled in; directory is ours */
     char *path;
+    struct file_names names;
     struct database db;
     struct gate gate;
     struct library_listener listener;

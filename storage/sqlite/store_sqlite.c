@@ -43,6 +43,7 @@ static void sqlite_free(struct sqlite_store *store)
     sqlite_topics_deinit(&store->topics);
     gate_deinit(&store->gate);
     free((char *)store->config.directory);
+    file_names_deinit(&store->names);
     free(store->path);
     free(store);
 }
@@ -172,6 +173,8 @@ static enum ps_status start(struct sqlite_store *store, char *error, size_t erro
         status = checkpoint_truncate(store, TRUNCATE_WAIT_MS);
     if (status == PS_OK)
         status = recovery_load(store, error, error_size);
+    if (status == PS_OK && !file_names_init(&store->names, store->path))
+        status = PS_IO_ERROR;
     store->data_version = transaction_data_version(store);
     sqlite3_busy_timeout(store->db.handle, COMMIT_WAIT_MS);
     return status;

@@ -49,6 +49,18 @@ void transaction_roll_back(struct sqlite_store *store)
     sweeper_discard(&store->sweeper);
 }
 
+static enum ps_status check_names(struct sqlite_store *store)
+{
+    const char *lost = file_names_lost(&store->names);
+
+    if (lost == NULL)
+        return PS_OK;
+    store_log(store, 3,
+              "event=file_lost path=%s text=\"it was removed or replaced while the broker was running\"",
+              lost);
+    return PS_STORAGE_FAILED;
+}
+
 enum ps_status transaction_begin(struct sqlite_store *store)
 {
     struct lock_wait wait;
@@ -67,7 +79,7 @@ enum ps_status transaction_begin(struct sqlite_store *store)
         return PS_FOREIGN_WRITER;
     }
     stamp(store);
-    return PS_OK;
+    return check_names(store);
 }
 
 enum ps_status transaction_end(struct sqlite_store *store)

@@ -71,6 +71,36 @@ Test(sqlite_running, a_foreign_commit_stops_the_store_with_nothing_done)
     ASSERT_NO_LEAKS();
 }
 
+static void lose(const struct sqlite_case *place, const char *suffix, bool replace)
+{
+    char path[512], other[512];
+
+    snprintf(path, sizeof path, "%s%s", place->file, suffix);
+    snprintf(other, sizeof other, "%s-other", place->file);
+    cr_assert_eq(rename(path, other), 0);
+    if (replace)
+        cr_assert_eq(symlink("/dev/null", path), 0);
+}
+
+Test(sqlite_running, a_removed_or_replaced_file_stops_the_store_with_nothing_acknowledged)
+{
+    for (int i = 0; i < 4; i++) {
+        struct sqlite_case place;
+        struct message message = {.payload = span_of("never")};
+        struct store_op op = append_of(&message);
+        sqlite_case_init(&place);
+        sqlite_case_open(&place);
+        sqlite_case_publish(&place, "A", 1);
+        lose(&place, i < 2 ? "" : "-wal", i % 2 != 0);
+
+        cr_assert_eq(sqlite_case_commit(&place, &op), PS_STORAGE_FAILED);
+        cr_assert_eq(message.status, PS_STORAGE_FAILED);
+        cr_assert_not_null(strstr(place.logged, "event=file_lost"));
+        sqlite_case_deinit(&place);
+    }
+    ASSERT_NO_LEAKS();
+}
+
 Test(sqlite_running, our_own_commits_and_checkpoints_are_not_foreign)
 {
     struct sqlite_case place;
