@@ -21,7 +21,7 @@ static enum ps_status count_objects(sqlite3 *db, int *count)
     return database_status(rc);
 }
 
-enum ps_status schema_identify(sqlite3 *db, char *error, size_t error_size)
+enum ps_status schema_identify(sqlite3 *db, bool *fresh, char *error, size_t error_size)
 {
     int application_id = 0;
     int version = 0;
@@ -32,8 +32,10 @@ enum ps_status schema_identify(sqlite3 *db, char *error, size_t error_size)
         status = count_objects(db, &objects);
     if (status != PS_OK)
         return status;
-    if (application_id == 0 && version == 0 && objects == 0)
+    if (application_id == 0 && version == 0 && objects == 0) {
+        *fresh = true;
         return PS_OK;
+    }
     if (application_id != PSBROKER_APPLICATION_ID) {
         snprintf(error, error_size,
                  "psbroker.db is an SQLite database of another program (application_id %d); "
@@ -48,6 +50,7 @@ enum ps_status schema_identify(sqlite3 *db, char *error, size_t error_size)
                  version, migration_count);
         return PS_NEWER_SCHEMA;
     }
+    *fresh = false;
     return PS_OK;
 }
 

@@ -116,6 +116,14 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     return PS_OK;
 }
 
+/* Only an empty file can be given a way to shrink; later it would have to be rewritten as a whole. */
+static enum ps_status make_shrinkable(struct sqlite_store *store)
+{
+    int rc = sqlite3_exec(store->db.handle, "PRAGMA auto_vacuum=INCREMENTAL", NULL, NULL, NULL);
+
+    return database_status(rc);
+}
+
 static enum ps_status enter_wal(struct sqlite_store *store)
 {
     sqlite3_stmt *pragma = NULL;
@@ -148,11 +156,14 @@ static enum ps_status open_database(struct sqlite_store *store, char *error, siz
 {
     int rc = database_open(&store->db, store->path, DATABASE_WRITER, wait_for_lock, store);
     enum ps_status status = database_status(rc);
+    bool fresh = false;
 
     if (status == PS_OK)
-        status = schema_identify(store->db.handle, error, error_size);
+        status = schema_identify(store->db.handle, &fresh, error, error_size);
     if (status == PS_OK && sqlite3_db_readonly(store->db.handle, "main") == 1)
         status = PS_ACCESS_DENIED;
+    if (status == PS_OK && fresh)
+        status = make_shrinkable(store);
     if (status == PS_OK)
         status = enter_wal(store);
     if (status == PS_OK)

@@ -192,5 +192,6 @@ Test(sqlite_open, a_migrated_database_says_whose_it_is)
     cr_assert_eq(sqlite_case_number(&place, "PRAGMA application_id"), 0x70736272);
     cr_assert_eq(sqlite_case_number(&place, "PRAGMA user_version"), 1);
     cr_assert_eq(sqlite_case_number(&place, "PRAGMA page_size"), 16384);
+    cr_assert_eq(sqlite_case_number(&place, "PRAGMA auto_vacuum"), 2); /* incremental */
     sqlite_case_deinit(&place);
 }
