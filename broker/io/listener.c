@@ -93,7 +93,8 @@ static enum ps_status clear_path(const struct address *address, char *error, siz
     close(peer);
     if (code != ECONNREFUSED) {
         snprintf(error, size, "cannot listen on unix:%s: %s", address->path,
-                 code == 0 || code == EAGAIN ? "another process listens there" : strerror(code));
+                 code == 0 || code == EAGAIN ? "another process listens there; choose another with --listen"
+                                             : strerror(code));
         return PS_IN_USE;
     }
     unlink(address->path);
