@@ -24,7 +24,7 @@
     X(BAD_TOPIC, 10, "bad_topic", false, "not a topic name")                                                 \
     X(BAD_FILTER, 11, "bad_filter", false, "not a topic filter")                                             \
     X(RESERVED_TOPIC, 12, "reserved_topic", false, "topics that start with $ belong to the broker")          \
-    X(BAD_HEADER, 13, "bad_header", false, "headers break a rule")                                           \
+    X(BAD_HEADER, 13, "bad_header", false, "too many or too large headers, a name twice, or not UTF-8")      \
     X(BAD_ID, 14, "bad_id", false, "an id is 1 to 255 bytes of UTF-8 without control characters")            \
     X(MESSAGE_TOO_LARGE, 15, "message_too_large", false, "payload, key and headers exceed the limit")        \
     X(INVALID_ARGUMENT, 16, "invalid_argument", false, "a value is outside of what is allowed")              \
