@@ -2,6 +2,7 @@
 #ifndef PSCTL_ARGS_H
 #define PSCTL_ARGS_H
 
+#include "bench_plan.h"
 #include "psclient.h"
 
 enum { ARGS_MAX_OPERANDS = 256, ARGS_MAX_HEADERS = 64, ARGS_ERROR_BYTES = 512, ARGS_HOST_BYTES = 256 };
@@ -44,6 +45,8 @@ struct args {
     uint64_t seek_offset;
     bool yes;
 
+    struct bench_options bench;
+
     /* parsing */
     bool help, version, server_given, address_given;
     uint64_t given; /* bit n: row n of the option table was used */
@@ -64,7 +67,8 @@ args_set_fn args_set_host, args_set_port, args_set_server, args_set_id, args_set
     args_set_file, args_set_key, args_set_header, args_set_from_beginning, args_set_from_offset,
     args_set_last, args_set_count, args_set_exit_at_end, args_set_idle_timeout, args_set_to_offset,
     args_set_to_beginning, args_set_to_end, args_set_yes, args_set_no_newline, args_set_help,
-    args_set_version;
+    args_set_version, args_set_messages, args_set_size, args_set_topics, args_set_clients,
+    args_set_subscribers, args_set_window, args_set_rate, args_set_duration, args_set_one_topic;
 
 /* Decimal digits and nothing else, within 64 bits. */
 bool args_number(const char *text, uint64_t *value);

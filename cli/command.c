@@ -6,11 +6,12 @@
 #include <string.h>
 
 enum {
-    EVERY = 0x3FFF,
+    EVERY = 0x7FFF,
     PRINTING = 1 << COMMAND_SUB | 1 << COMMAND_GET | 1 << COMMAND_SHELL,
     SUB = 1 << COMMAND_SUB,
     PUB = 1 << COMMAND_PUB,
     SEEK = 1 << COMMAND_SUBS_SEEK,
+    BENCH = 1 << COMMAND_BENCH,
     NAMED = PUB | SUB | 1 << COMMAND_SHELL,
     STORED = 1 << COMMAND_SUBS | 1 << COMMAND_SUBS_LIST | SEEK | 1 << COMMAND_UNSUB
 };
@@ -88,6 +89,21 @@ const struct command command_table[] = {
      "carried\n"
      "out. It ends with 2.",
      "psctl shell -i s1 -f commands.txt", cmd_shell},
+    {COMMAND_BENCH, "bench", NULL, "pub|replay|fanout|latency|e2e", 1, 1, "measure what a broker does here",
+     "Works against any running broker, on topics of its own under psctl-bench/, which it deletes when it is "
+     "done, also\n"
+     "after an error or Ctrl-C. Messages count once they are on stable storage.\n"
+     "  pub      clients publish: acknowledged messages, and the time to each acknowledgement\n"
+     "  replay   publishes, unmeasured, then subscribers read from the beginning to the end\n"
+     "  fanout   every subscriber is given every message, live: deliveries of all together\n"
+     "  latency  publishes at a rate: the time from when a message was due to its delivery\n"
+     "  e2e      to one live subscriber, end to end\n"
+     "Every client and subscriber has a connection of its own. With --window 1 a client waits for each "
+     "answer.\n"
+     "fanout, latency and e2e keep at most a window ahead of the slowest subscriber. Unless --messages or\n"
+     "--duration says otherwise pub, fanout and e2e end after 10 s at the latest, and latency after 10 s.",
+     "psctl bench pub --clients 100 --window 1\n  psctl bench latency --rate 10000 --duration 30s -o json",
+     cmd_bench},
     {COMMAND_HELP, "help", NULL, "[COMMAND]", 0, 2, "print this, or help about one command", "",
      "psctl help sub", cmd_help},
 };
@@ -125,6 +141,17 @@ const struct option option_table[] = {
     {0, "to-beginning", NULL, SEEK, args_set_to_beginning, "the next message will be the first kept", 0},
     {0, "to-end", NULL, SEEK, args_set_to_end, "the next message will be the next published", 0},
     {0, "yes", NULL, 1 << COMMAND_TOPICS_DELETE, args_set_yes, "do not ask", 0},
+    {0, "messages", "N", BENCH, args_set_messages, "publish so many (1000000; fanout 100000)", 0},
+    {0, "size", "BYTES", BENCH, args_set_size, "payload of each message (100)", 0},
+    {0, "topics", "N", BENCH, args_set_topics, "spread over so many topics at random (1)", 0},
+    {0, "clients", "N", BENCH, args_set_clients, "publishing connections (1)", 0},
+    {0, "subscribers", "N", BENCH, args_set_subscribers,
+     "subscribing connections of replay, fanout, latency (1; fanout 10)", 0},
+    {0, "window", "N", BENCH, args_set_window, "messages in flight per client (65536 for all together)", 0},
+    {0, "rate", "N", BENCH, args_set_rate, "messages per second of all clients (latency: 10000)", 0},
+    {0, "duration", "TIME", BENCH, args_set_duration,
+     "publish for so long (with a rate: what is due in it); replay: read", 0},
+    {0, "one-topic", NULL, BENCH, args_set_one_topic, "replay: read only the first of the topics", 0},
     {0, "help", NULL, EVERY, args_set_help, "print help (also -h without an argument)", 0},
     {0, "version", NULL, EVERY, args_set_version, "print psctl's version", 0},
 };

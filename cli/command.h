@@ -18,6 +18,7 @@ enum command_id {
     COMMAND_PING,
     COMMAND_INFO,
     COMMAND_SHELL,
+    COMMAND_BENCH,
     COMMAND_HELP
 };
 
@@ -66,6 +67,7 @@ int cmd_unsub(const struct args *args);
 int cmd_ping(const struct args *args);
 int cmd_info(const struct args *args);
 int cmd_shell(const struct args *args);
+int cmd_bench(const struct args *args);
 int cmd_help(const struct args *args);
 
 #endif
