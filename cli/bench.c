@@ -5,7 +5,8 @@
  *
  * An error or a signal ends any of them early: a refusal or a signal by DRAINING, for what is under way will still be
  * answered, anything else by LEAVING. DELETING comes after every other connection is closed, so that nothing of ours
- * makes a topic anew. */
+ * makes a topic anew. A second signal skips
+ * that. */
 #include "bench.h"
 
 #include <assert.h>
@@ -123,6 +124,13 @@ void bench_stop(struct bench *bench, int code)
         move(bench, BENCH_DRAINING);
     else if (bench->phase != BENCH_DRAINING)
         bench_leave(bench, code);
+}
+
+void bench_abandon(struct bench *bench)
+{
+    bench_leave(bench, EXIT_OK);
+    if (bench->phase != BENCH_OVER)
+        move(bench, BENCH_OVER);
 }
 
 static void show_result(struct bench *bench)

@@ -117,6 +117,8 @@ void bench_stop(struct bench *bench, int code);
 /* Ends at once: reports, closes, deletes. Nothing when it ends already. */
 void bench_fail(struct bench *bench, const struct psc_error *error);
 void bench_leave(struct bench *bench, int code);
+/* Closes its connections and does nothing any more: topics stay. */
+void bench_abandon(struct bench *bench);
 
 /* bench_publish.c */
 void bench_open_publishers(struct bench *bench);

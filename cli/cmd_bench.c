@@ -222,7 +222,7 @@ static void signalled(struct run *run, int code)
     clear_progress(bench);
     if (again && bench->asked != 0) {
         report("interrupted: topics may be left: psctl topics list '%s+' shows them", bench->prefix);
-        bench->phase = BENCH_OVER;
+        bench_abandon(bench);
         run_end(run, code);
     } else if (again || !run->connected) {
         run_end(run, code);
@@ -239,8 +239,7 @@ static void closing(struct run *run)
     struct bench *bench = run->command;
 
     clear_progress(bench);
-    bench_leave(bench, run->code);
-    bench->phase = BENCH_OVER;
+    bench_abandon(bench);
     uv_close((uv_handle_t *)&bench->prepare, NULL);
     uv_close((uv_handle_t *)&bench->check, NULL);
     uv_close((uv_handle_t *)&bench->ticker, NULL);

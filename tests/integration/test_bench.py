@@ -133,6 +133,16 @@ class Bench(Case):
                 self.assertFalse(found["complete"])
                 self.assertGreater(found["messages"], 0)
 
+    def test_a_second_ctrl_c_does_not_wait_for_the_broker(self):
+        process = self.under_way("e2e")
+        self.server.signal(signal.SIGSTOP)
+        while process.running():
+            process.signal(signal.SIGINT)
+            time.sleep(0.05)
+        self.server.signal(signal.SIGCONT)
+        self.assertEqual(process.wait(), 130)
+        self.assertIn("topics may be left", process.err)
+
     def test_ctrl_c_while_replay_still_publishes(self):
         process = self.start(self.server, "bench", "replay", "--messages", "1000000000", "--window", "1")
         wait_until(lambda: len(self.topics()) > 1, "a topic of the benchmark")
