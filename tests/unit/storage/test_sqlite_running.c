@@ -19,15 +19,11 @@ static struct store_op append_of(struct message *message)
 
 /* ------------------------------------------------------------------------------------------------ outsiders */
 
-static void *hold_lock(void *file)
+/* Longer than the second after which a wait is logged. */
+static void *release_lock(void *db)
 {
-    sqlite3 *db;
-
-    sqlite3_open(file, &db);
-    sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
     usleep(1500 * 1000);
     sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-    sqlite3_close(db);
     return NULL;
 }
 
@@ -38,14 +34,13 @@ Test(sqlite_running, an_outside_lock_is_waited_for_and_logged)
     pthread_t thread;
     sqlite_case_init(&place);
     sqlite_case_open(&place);
-
-    cr_assert_eq(pthread_create(&thread, NULL, hold_lock, place.file), 0);
     cr_assert_eq(sqlite3_open(place.file, &db), SQLITE_OK);
-    while (sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL) == SQLITE_OK)
-        ;
-    sqlite3_close(db);
+    cr_assert_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    cr_assert_eq(pthread_create(&thread, NULL, release_lock, db), 0);
+
     sqlite_case_publish(&place, "A", 1);
     pthread_join(thread, NULL);
+    sqlite3_close(db);
 
     cr_assert_not_null(strstr(place.logged, "event=database_locked"), "%s", place.logged);
     sqlite_case_deinit(&place);
