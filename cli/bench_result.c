@@ -1,7 +1,5 @@
 #include "bench_result.h"
 
-#include "json.h"
-
 #include <inttypes.h>
 
 static const struct {
@@ -32,30 +30,36 @@ static double quantile_ms(const struct bench_result *result, double share)
     return (double)histogram_quantile(result->latency, share) / 1e6;
 }
 
-void bench_result_json(struct text *text, const struct bench_result *result)
+void bench_result_members(struct json *json, const struct bench_result *result)
 {
     const struct bench_plan *plan = result->plan;
+
+    json_string(json, "mode", bytes_of(plan->name));
+    json_u64(json, "messages", result->messages);
+    if (plan->mode != BENCH_PUB)
+        json_u64(json, "deliveries", result->deliveries);
+    json_u64(json, "size", plan->size);
+    json_u64(json, "topics", plan->topics);
+    json_u64(json, "clients", plan->clients);
+    json_u64(json, "subscribers", plan->subscribers);
+    json_u64(json, "window", plan->window);
+    if (plan->rate != 0)
+        json_u64(json, "rate", plan->rate);
+    json_double(json, "seconds", (double)result->ns / 1e9);
+    json_double(json, "msgs_per_s", bench_result_msgs_per_s(result));
+    json_double(json, "mb_per_s", bench_result_mb_per_s(result));
+    for (size_t i = 0; result->latency->count != 0 && i < sizeof quantiles / sizeof quantiles[0]; i++)
+        json_double(json, quantiles[i].name, quantile_ms(result, quantiles[i].share));
+    json_u64(json, "refused", result->refused);
+    json_u64(json, "unknown", result->unknown);
+    json_bool(json, "complete", result->complete);
+}
+
+void bench_result_json(struct text *text, const struct bench_result *result)
+{
     struct json json = json_object(text);
 
-    json_string(&json, "mode", bytes_of(plan->name));
-    json_u64(&json, "messages", result->messages);
-    if (plan->mode != BENCH_PUB)
-        json_u64(&json, "deliveries", result->deliveries);
-    json_u64(&json, "size", plan->size);
-    json_u64(&json, "topics", plan->topics);
-    json_u64(&json, "clients", plan->clients);
-    json_u64(&json, "subscribers", plan->subscribers);
-    json_u64(&json, "window", plan->window);
-    if (plan->rate != 0)
-        json_u64(&json, "rate", plan->rate);
-    json_double(&json, "seconds", (double)result->ns / 1e9);
-    json_double(&json, "msgs_per_s", bench_result_msgs_per_s(result));
-    json_double(&json, "mb_per_s", bench_result_mb_per_s(result));
-    for (size_t i = 0; result->latency->count != 0 && i < sizeof quantiles / sizeof quantiles[0]; i++)
-        json_double(&json, quantiles[i].name, quantile_ms(result, quantiles[i].share));
-    json_u64(&json, "refused", result->refused);
-    json_u64(&json, "unknown", result->unknown);
-    json_bool(&json, "complete", result->complete);
+    bench_result_members(&json, result);
     json_end(&json);
     text_char(text, '\n');
 }

@@ -4,7 +4,7 @@
 
 #include "bench_plan.h"
 #include "histogram.h"
-#include "text.h"
+#include "json.h"
 
 struct bench_result {
     const struct bench_plan *plan;
@@ -22,6 +22,9 @@ uint64_t bench_result_counted(const struct bench_result *result);
 /* Per second, of what is counted; 0 when no time was measured. A megabyte is 1,000,000 bytes of payload. */
 double bench_result_msgs_per_s(const struct bench_result *result);
 double bench_result_mb_per_s(const struct bench_result *result);
+
+/* The members of the object that bench_result_json() appends, for who has more to say in it. */
+void bench_result_members(struct json *json, const struct bench_result *result);
 
 /* Append one object, or lines for people. */
 void bench_result_json(struct text *text, const struct bench_result *result);
