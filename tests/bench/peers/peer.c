@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #define SECOND UINT64_C(1000000000)
 
@@ -146,6 +147,7 @@ void peer_deinit(struct peer *peer)
 
 void peer_fail(const char *format, ...)
 {
+    static bool failing;
     va_list arguments;
 
     va_start(arguments, format);
@@ -153,6 +155,9 @@ void peer_fail(const char *format, ...)
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
+    if (failing)
+        _exit(1); /* while cleaning up */
+    failing = true;
     exit(1);
 }
 
