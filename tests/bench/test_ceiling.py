@@ -1,0 +1,62 @@
+"""The ceiling writes what the broker writes: the broker opens its log, and finds everything in it."""
+import json
+import os
+import sqlite3
+import subprocess
+
+import tap
+
+from psbroker_test import Case
+
+CEILING = os.environ["CEILING"]
+
+
+class Ceiling(Case):
+    def ceiling(self, *arguments):
+        os.mkdir(self.path("data"), mode=0o700)
+        done = subprocess.run([CEILING, *arguments, "--data", self.path("data")], capture_output=True, check=True)
+        return json.loads(done.stdout)
+
+    def query(self, sql):
+        with sqlite3.connect(f"file:{self.path('data')}/psbroker.db?mode=ro", uri=True) as database:
+            return database.execute(sql).fetchall()
+
+    def assert_log(self, found, topics):
+        """As many messages as it says, indexed as ours; the broker compares the file with itself when it starts."""
+        server = self.broker()
+        listed = self.run_psctl(server, "topics", "-o", "json").json()
+        self.assertEqual(len(listed), topics)
+        self.assertEqual(sum(topic["messages"] for topic in listed), found["messages"])
+        self.assertEqual(self.query("PRAGMA integrity_check"), [("ok",)])
+        self.assertEqual(self.query("SELECT sum(count) FROM topic_runs")[0][0],
+                         self.query("SELECT max(last_seq) FROM epochs")[0][0])
+        self.assertEqual(self.query("SELECT count(*) FROM history")[0][0], found["messages"])
+
+    def test_one_topic(self):
+        found = self.ceiling("batch", "--messages", "140000", "--batch", "9000")
+        self.assertEqual((found["commits"], found["topics"]), (16, 1))
+        self.assertGreater(found["checkpoints"], 0)
+        self.assert_log(found, 1)
+
+    def test_more_topics_than_are_busy(self):
+        self.assert_log(self.ceiling("batch", "--messages", "140000", "--topics", "500"), 500)
+
+    def test_a_commit_for_each_row(self):
+        found = self.ceiling("single", "--messages", "20")
+        self.assertEqual((found["mode"], found["commits"], found["batch"]), ("single", 20, 1))
+        self.assertAlmostEqual(20 / found["msgs_per_s"], found["seconds"], delta=0.001)
+        self.assertEqual(self.query("SELECT count(*) FROM messages"), [(20,)])
+
+    def test_large_payloads_make_small_batches(self):
+        found = self.ceiling("batch", "--messages", "100", "--size", "262144")
+        self.assertEqual(found["commits"], 4)
+        self.assertEqual(self.query("SELECT min(length(payload)) FROM messages"), [(262144,)])
+
+    def test_an_epoch_ends_at_its_bytes(self):
+        found = self.ceiling("batch", "--messages", "300", "--size", "262144")
+        self.assertEqual(self.query("SELECT count(*) FROM epochs"), [(1,)])
+        self.assert_log(found, 1)
+
+
+if __name__ == "__main__":
+    tap.main()
