@@ -1,0 +1,151 @@
+"""From runs to the tables: medians, ratios, Markdown."""
+import statistics
+from dataclasses import dataclass
+
+UNITS = {"msgs_per_s": "msg/s", "p50_ms": "ms", "p99_ms": "ms"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One kind of measurement: a system at some work. `figure` names the field that counts."""
+    system: str
+    mode: str
+    options: tuple = ()
+    figure: str = "msgs_per_s"
+
+    def work(self, scale=1):
+        """Its words on the command line; with a scale below 1 fewer messages and less time."""
+        words = [self.mode]
+        for name, value in self.options:
+            words.append("--" + name.replace("_", "-"))
+            if name == "messages":
+                value = max(10, round(value * scale))
+            elif name == "duration":
+                value = f"{max(0.2, value * scale):g}s"
+            if value is not True:
+                words.append(str(value))
+        return words
+
+    def unit(self):
+        return UNITS.get(self.figure, self.figure)
+
+
+@dataclass(frozen=True)
+class Row:
+    work: str
+    ours: Run
+    against: Run
+    target: float | None = None  # None: for information
+    lower: bool = False  # the ratio must not exceed the target, instead of reaching it
+
+
+class Samples:
+    """What was measured of each Run, or why it was not."""
+
+    def __init__(self):
+        self.found = {}
+        self.reasons = {}
+
+    def add(self, run, result):
+        value = result.get(run.figure)
+        if not isinstance(value, (int, float)) or value <= 0:
+            self.fail(run, f"no {run.figure} in its result")
+        elif result.get("complete") is False or result.get("refused") or result.get("unknown"):
+            self.fail(run, "it lost messages or ended early")
+        else:
+            self.found.setdefault(run, []).append(result)
+
+    def fail(self, run, reason):
+        self.reasons.setdefault(run, reason)
+
+    def values(self, run, name=None):
+        found = [result.get(name or run.figure) for result in self.found.get(run, [])]
+        return [value for value in found if value is not None]
+
+    def median(self, run):
+        """None when any round of it failed: what is left would not be the same measurement."""
+        return statistics.median(self.values(run)) if run in self.found and run not in self.reasons else None
+
+
+def figure(value):
+    """Three significant digits at least, thousands apart."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.3g}" if value >= 0.001 else f"{value:.1e}"
+
+
+def shown(samples, run):
+    """`median unit (least–most)`, or why there is none."""
+    median = samples.median(run)
+    if median is None:
+        return f"not measured: {samples.reasons.get(run, 'never ran')}"
+    values = samples.values(run)
+    spread = "" if len(values) == 1 else f" ({figure(min(values))}–{figure(max(values))})"
+    return f"{figure(median)} {run.unit()}{spread}"
+
+
+def ratio(samples, row):
+    ours, theirs = samples.median(row.ours), samples.median(row.against)
+    return None if ours is None or theirs is None else ours / theirs
+
+
+def verdict(row, value):
+    """yes, NO, or nothing to say. A ratio is never rounded up to its target."""
+    if row.target is None:
+        return ""
+    if value is None:
+        return "not measured"
+    return "yes" if (value <= row.target if row.lower else value >= row.target) else "NO"
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for row in rows:
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def comparison(measured, name_of):
+    """The table of ratios, from [(rows of one work, Samples)]. name_of(Run) says against what."""
+    lines = []
+    for rows, samples in measured:
+        for number, row in enumerate(rows):
+            value = ratio(samples, row)
+            first = (row.work, shown(samples, row.ours)) if number == 0 else ('"', '"')
+            lines.append((*first, name_of(row.against), shown(samples, row.against), "" if value is None else f"{value:.2f}",
+                          "" if row.target is None else f"{'≤' if row.lower else '≥'} {row.target:g}", verdict(row, value)))
+    return table(("work", "psbroker", "against", "theirs", "ratio", "target", "reached"), lines)
+
+
+def summary(measured):
+    """How many of the targets are reached."""
+    found = [verdict(row, ratio(samples, row)) for rows, samples in measured for row in rows if row.target is not None]
+    return (f"{found.count('yes')} of {len(found)} targets reached, {found.count('NO')} missed, "
+            f"{found.count('not measured')} not measured.")
+
+
+def fairness(measured, reasons):
+    """Each generator against the peer's own tool, or the reason why not."""
+    lines = []
+    for rows, samples in measured:
+        for row in rows:
+            value = ratio(samples, row)
+            lines.append((row.ours.system, f"{row.work}: {shown(samples, row.ours)}, {row.against.system} {shown(samples, row.against)}",
+                          "" if value is None else f"{value:.0%}", f"≥ {row.target:.0%}", verdict(row, value)))
+    lines += [(system, reason, "", "", "") for system, reason in reasons.items()]
+    return table(("generator for", "work, or why there is no such comparison", "ratio", "target", "reached"), lines)
+
+
+def share(samples, run, name):
+    """Processor time as a part of one core, median over the rounds."""
+    found = [result for result in samples.found.get(run, []) if result.get(name) is not None and result.get("elapsed_s")]
+    return f"{statistics.median(result[name] / result['elapsed_s'] for result in found):.0%}" if found else ""
+
+
+def processor_time(measured):
+    lines = []
+    for rows, samples in measured:
+        for run in dict.fromkeys(run for row in rows for run in (row.ours, row.against)):
+            lines.append((run.system, f"`{' '.join(run.work())}`", share(samples, run, "client_cpu_s"),
+                          share(samples, run, "server_cpu_s")))
+    return table(("system", "work", "generator", "server"), lines)
