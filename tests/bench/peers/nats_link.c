@@ -228,17 +228,21 @@ void nats_flush(struct nats_link *link)
 
 /* ---------------------------------------------------------------------------------------- reply subjects */
 
+/* The word before the last one or two, when it is not the subscription's number. */
 bool nats_reply(const struct nats_message *message, char *subject, size_t room)
 {
-    char name[512], sid[32], rest[3][512];
-    int numbers = message->has_headers ? 2 : 1;
-    char line[1600];
+    unsigned numbers = message->has_headers ? 2 : 1, words = 1;
+    const char *begin = message->line, *end = message->line;
 
-    snprintf(line, sizeof line, "%.*s", (int)(message->line_end - message->line), message->line);
-    int words = sscanf(line, "%*s %511s %31s %511s %511s %511s", name, sid, rest[0], rest[1], rest[2]);
-    if (words != 2 + numbers + 1)
+    for (const char *at = message->line; at != message->line_end; at++)
+        words += *at == ' ';
+    if (words != 4 + numbers)
         return false;
-    snprintf(subject, room, "%s", rest[0]);
+    for (unsigned word = 0; word < 4; word++) {
+        begin = word == 0 ? end : end + 1;
+        end = memchr(begin, ' ', (size_t)(message->line_end - begin));
+    }
+    snprintf(subject, room, "%.*s", (int)(end - begin), begin);
     return true;
 }
 

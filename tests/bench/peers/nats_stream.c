@@ -8,6 +8,8 @@
 #define API "$JS.API."
 #define INBOX "_INBOX.psbench"
 
+enum { SUBJECT_BYTES = 256 };
+
 static void answer_cb(struct nats_link *link, const struct nats_message *message, void *data)
 {
     struct nats_stream *stream = data;
@@ -61,8 +63,28 @@ void nats_stream_push(struct nats_stream *stream, const char *subject, bool from
              "{\"stream_name\":\"" NATS_STREAM
              "\",\"config\":{\"deliver_subject\":\"%s\",\"deliver_policy\":\"%s\","
              "\"ack_policy\":\"none\",\"replay_policy\":\"instant\",\"max_deliver\":1,\"mem_storage\":true,"
-             "\"num_replicas\":1}}",
+             "\"num_replicas\":1,\"flow_control\":true,\"idle_heartbeat\":5000000000}}",
              subject, from_beginning ? "all" : "new");
     if (!ask(stream, API "CONSUMER.CREATE." NATS_STREAM, request))
         peer_fail("cannot make a consumer: %s", stream->answer);
+}
+
+/* A request has a reply subject; a heartbeat names it in a header when an answer got lost. */
+void nats_stream_obey(struct nats_link *link, const struct nats_message *message)
+{
+    static const char stalled[] = "Nats-Consumer-Stalled: ";
+    char subject[SUBJECT_BYTES];
+
+    if (!nats_reply(message, subject, sizeof subject)) {
+        const char *found = memmem(message->payload, message->size, stalled, sizeof stalled - 1);
+        if (found == NULL)
+            return;
+        found += sizeof stalled - 1;
+        const char *end = memchr(found, '\r', (size_t)(message->payload + message->size - found));
+        if (end == NULL)
+            return;
+        snprintf(subject, sizeof subject, "%.*s", (int)(end - found), found);
+    }
+    nats_publish(link, subject, NULL, "", 0);
+    nats_write(link);
 }
