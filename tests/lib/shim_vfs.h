@@ -1,0 +1,34 @@
+/* A SQLite VFS between SQLite and the disk: the default one of its process. What is done to a database or its WAL goes
+ * through hooks, which may read along, fail, or do something else instead; all the rest is passed on. Hooks run on the
+ * thread that calls SQLite, several at once. */
+#ifndef PSBROKER_TESTS_SHIM_VFS_H
+#define PSBROKER_TESTS_SHIM_VFS_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+
+struct shim_file {
+    sqlite3_file base;
+    sqlite3_file *real;
+    const char *path; /* SQLite's, as long as the file is open */
+    bool is_wal;
+};
+
+/* Each gives a result code of SQLite; a member that is NULL stands for passing on. */
+struct shim_hooks {
+    int (*write)(struct shim_file *file, const void *bytes, int size, sqlite3_int64 offset);
+    int (*sync)(struct shim_file *file, int flags);
+    int (*truncate)(struct shim_file *file, sqlite3_int64 size);
+    int (*remove)(const char *path, int sync_directory);
+};
+
+/* Before the first database is opened, once, for the life of the process. */
+void shim_vfs_install(const char *name, const struct shim_hooks *hooks);
+
+/* Passing on, for hooks. */
+int shim_write(struct shim_file *file, const void *bytes, int size, sqlite3_int64 offset);
+int shim_sync(struct shim_file *file, int flags);
+int shim_truncate(struct shim_file *file, sqlite3_int64 size);
+int shim_remove(const char *path, int sync_directory);
+
+#endif
