@@ -91,7 +91,7 @@ static int watched_write(struct shim_file *file, const void *bytes, int size, sq
 {
     int rc = shim_write(file, bytes, size, offset);
     pthread_mutex_lock(&mutex);
-    if (rc == SQLITE_OK && file->is_wal)
+    if (rc == SQLITE_OK && file->kind == SHIM_WAL)
         read_along(bytes, (size_t)size, offset);
     pthread_mutex_unlock(&mutex);
     return rc;
@@ -99,7 +99,7 @@ static int watched_write(struct shim_file *file, const void *bytes, int size, sq
 
 static int watched_sync(struct shim_file *file, int flags)
 {
-    if (!file->is_wal)
+    if (file->kind != SHIM_WAL)
         return shim_sync(file, flags);
     uint64_t covered[SYNC_VFS_TOPICS];
     pthread_mutex_lock(&mutex);

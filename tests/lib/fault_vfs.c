@@ -51,13 +51,17 @@ static int verdict(enum fault_place place)
 
 static int fault_write(struct shim_file *file, const void *bytes, int size, sqlite3_int64 offset)
 {
-    int code = verdict(file->is_wal ? FAULT_WAL_WRITE : FAULT_DATABASE_WRITE);
+    int code = SQLITE_OK;
+    if (file->kind != SHIM_JOURNAL)
+        code = verdict(file->kind == SHIM_WAL ? FAULT_WAL_WRITE : FAULT_DATABASE_WRITE);
     return code != SQLITE_OK ? code : shim_write(file, bytes, size, offset);
 }
 
 static int fault_sync(struct shim_file *file, int flags)
 {
-    int code = verdict(file->is_wal ? FAULT_WAL_SYNC : FAULT_DATABASE_SYNC);
+    int code = SQLITE_OK;
+    if (file->kind != SHIM_JOURNAL)
+        code = verdict(file->kind == SHIM_WAL ? FAULT_WAL_SYNC : FAULT_DATABASE_SYNC);
     return code != SQLITE_OK ? code : shim_sync(file, flags);
 }
 

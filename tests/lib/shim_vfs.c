@@ -1,6 +1,7 @@
 /* A wrapped file keeps the one beneath it in the same block of memory, behind itself. */
 #include "shim_vfs.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 
 static sqlite3_vfs *real_vfs;
@@ -122,14 +123,27 @@ static const sqlite3_io_methods methods = {.iVersion = 2,
                                            .xShmBarrier = pass_shm_barrier,
                                            .xShmUnmap = pass_shm_unmap};
 
+static bool kind_of(int flags, enum shim_kind *kind)
+{
+    if ((flags & SQLITE_OPEN_MAIN_DB) != 0)
+        *kind = SHIM_DATABASE;
+    else if ((flags & SQLITE_OPEN_WAL) != 0)
+        *kind = SHIM_WAL;
+    else if ((flags & SQLITE_OPEN_MAIN_JOURNAL) != 0)
+        *kind = SHIM_JOURNAL;
+    else
+        return false;
+    return true;
+}
+
 static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags)
 {
+    enum shim_kind kind;
     (void)vfs;
-    if ((flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB)) == 0)
+    if (!kind_of(flags, &kind))
         return real_vfs->xOpen(real_vfs, name, file, flags, out_flags);
     struct shim_file *opened = ours(file);
-    *opened = (struct shim_file){
-        .real = (sqlite3_file *)(opened + 1), .path = name, .is_wal = (flags & SQLITE_OPEN_WAL) != 0};
+    *opened = (struct shim_file){.real = (sqlite3_file *)(opened + 1), .path = name, .kind = kind};
     int rc = real_vfs->xOpen(real_vfs, name, opened->real, flags, out_flags);
     if (opened->real->pMethods != NULL)
         opened->base.pMethods = &methods;

@@ -1,17 +1,18 @@
-/* A SQLite VFS between SQLite and the disk: the default one of its process. What is done to a database or its WAL goes
- * through hooks, which may read along, fail, or do something else instead; all the rest is passed on. Hooks run on the
+/* A SQLite VFS between SQLite and the disk: the default one of its process. What is done to a database, its WAL or its rollback
+ * journal goes through hooks, which may read along, fail, or do something else instead; all the rest is passed on. Hooks run on the
  * thread that calls SQLite, several at once. */
 #ifndef PSBROKER_TESTS_SHIM_VFS_H
 #define PSBROKER_TESTS_SHIM_VFS_H
 
 #include <sqlite3.h>
-#include <stdbool.h>
+
+enum shim_kind { SHIM_DATABASE, SHIM_WAL, SHIM_JOURNAL };
 
 struct shim_file {
     sqlite3_file base;
     sqlite3_file *real;
     const char *path; /* SQLite's, as long as the file is open */
-    bool is_wal;
+    enum shim_kind kind;
 };
 
 /* Each gives a result code of SQLite; a member that is NULL stands for passing on. */

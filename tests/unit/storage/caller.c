@@ -144,12 +144,24 @@ static void close_store(struct caller *caller)
     forget_topics(caller);
 }
 
+static void open_first(struct caller *caller)
+{
+    caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
+    open_store(caller);
+}
+
 void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics)
 {
     *caller = (struct caller){.body = body, .max_topics = max_topics};
     HOLDS(tmpdir_make(caller->directory), "no directory");
-    caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
-    open_store(caller);
+    open_first(caller);
+}
+
+void caller_open_in(struct caller *caller, const struct body *body, const char *directory)
+{
+    *caller = (struct caller){.body = body};
+    snprintf(caller->directory, sizeof caller->directory, "%s", directory);
+    open_first(caller);
 }
 
 void caller_close(struct caller *caller)

@@ -34,6 +34,8 @@ extern char test_note[64];
 
 /* Opens a new store of that body in a directory of its own; closing removes it. */
 void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics);
+/* The same over what is in that directory, which then belongs to the caller. */
+void caller_open_in(struct caller *caller, const struct body *body, const char *directory);
 void caller_close(struct caller *caller);
 /* Closes the store, opens it again and learns everything from it. */
 void caller_reopen(struct caller *caller);

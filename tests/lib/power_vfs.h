@@ -1,0 +1,29 @@
+/* A SQLite VFS on a disk with a volatile cache: it knows what a power cut at any moment could leave behind. The default
+ * one of its process; everything is passed on as well, so the program under test notices nothing.
+ *
+ * Model: a write is certain once a later xSync of the same file has returned. Of what is not certain, each 512-byte
+ * sector of each write is there or not, independently of all others and of their order; so is a change of size. A file
+ * that was removed is there again, or not, until SQLite syncs the directory. */
+#ifndef PSBROKER_TESTS_POWER_VFS_H
+#define PSBROKER_TESTS_POWER_VFS_H
+
+#include "dice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+void power_vfs_install(void);
+
+/* From here on the disk is the database `path` with its WAL and journal; what they hold counts as certain. No database
+ * may be open. With NULL it forgets all. */
+void power_vfs_begin(const char *path);
+
+/* `moment` is called before each operation that changes something or makes it certain, on the thread that does it, one
+ * at a time, until it is set to NULL. */
+void power_vfs_watch(void (*moment)(void *ctx), void *ctx);
+
+/* From within `moment`: writes into the directory what a cut now could leave;
+ * false when that failed. `kept`, in 256ths, is how probable each sector is. */
+bool power_vfs_image(const char *directory, struct dice *dice, unsigned kept);
+
+#endif
