@@ -89,10 +89,13 @@ static void send_all(struct psc_client *client)
         status = send_publications(client, out);
     if (out->size > before)
         client->keepalive.sent = true;
-    if (status != PS_OK)
+    if (status != PS_OK) {
         client_break(client, status, NULL);
-    else
-        transport_flush(client->transport);
+        return;
+    }
+    transport_flush(client->transport);
+    if (publisher_has_queued(&client->publisher) && !transport_full(client->transport))
+        client_wake(client);
 }
 
 static void tell_later(struct psc_client *client)

@@ -373,28 +373,40 @@ static void write_cb(uv_write_t *write, int status)
         transport->events->written(transport->owner);
 }
 
-void transport_flush(struct transport *transport)
+/* What the kernel takes at once costs no callback. False: the rest is under way, or it failed. */
+static bool write_out(struct transport *transport)
 {
     struct bytes spare = transport->flying;
-    uv_buf_t buf;
-    int error;
+    uv_buf_t buf = uv_buf_init((char *)transport->filling.data, (unsigned)transport->filling.size);
+    int sent = uv_try_write(&transport->stream, &buf, 1);
 
-    if (transport->writing || transport->shutting || transport->state == TRANSPORT_CONNECTING ||
-        transport->state == TRANSPORT_CLOSING)
-        return;
-    if (transport->filling.size == 0) {
-        if (transport->state == TRANSPORT_FINISHING)
-            shut_when_written(transport);
-        return;
+    if (sent >= 0 && (size_t)sent == transport->filling.size) {
+        transport->filling.size = 0;
+        return true;
     }
     transport->flying = transport->filling;
     transport->filling = spare;
-    buf = uv_buf_init((char *)transport->flying.data, (unsigned)transport->flying.size);
-    error = uv_write(&transport->write, &transport->stream, &buf, 1, write_cb);
-    if (error != 0)
-        fail_later(transport, PS_CONNECTION_LOST, describe(transport, "sending failed", error));
-    else
-        transport->writing = true;
+    if (sent > 0)
+        buf = uv_buf_init(buf.base + sent, (unsigned)(buf.len - (size_t)sent));
+    if (sent >= 0 || sent == UV_EAGAIN)
+        sent = uv_write(&transport->write, &transport->stream, &buf, 1, write_cb);
+    transport->writing = sent == 0;
+    if (sent != 0) {
+        transport->flying.size = 0;
+        fail_later(transport, PS_CONNECTION_LOST, describe(transport, "sending failed", sent));
+    }
+    return false;
+}
+
+void transport_flush(struct transport *transport)
+{
+    if (transport->writing || transport->shutting || transport->state == TRANSPORT_CONNECTING ||
+        transport->state == TRANSPORT_CLOSING)
+        return;
+    if (transport->filling.size > 0 && !write_out(transport))
+        return;
+    if (transport->state == TRANSPORT_FINISHING)
+        shut_when_written(transport);
 }
 
 struct bytes *transport_out(struct transport *transport)

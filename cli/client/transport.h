@@ -34,7 +34,7 @@ struct transport_events {
      * transport_stop(). */
     bool (*frame)(void *owner, struct span body);
     void (*received)(void *owner); /* bytes came */
-    void (*written)(void *owner);  /* a write is done: there is room again */
+    void (*written)(void *owner);  /* a write that had to wait is done: there is room again */
     /* The connection is of no use any more and closes. PS_CONNECT_FAILED: it never opened; `refused` tells
      * that nobody listened. PS_OK: all was written after transport_finish(). Otherwise PS_CONNECTION_LOST, or
      * what was wrong with the bytes received. `text` is a sentence. */
@@ -56,7 +56,8 @@ struct bytes *transport_out(struct transport *transport);
 /* Whether more output should wait until `written`. */
 bool transport_full(const struct transport *transport);
 
-/* Hands over what was appended, unless a write is under way: then it follows that one. */
+/* Hands over what was appended, unless a write is under way: then it follows that one. What the kernel takes at
+ * once is written when it returns; `written` comes for the rest. */
 void transport_flush(struct transport *transport);
 
 /* Writes all output, then closes: `lost` with PS_OK. */

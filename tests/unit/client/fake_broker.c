@@ -169,6 +169,11 @@ void fake_stop_reading(struct fake_broker *broker)
     uv_read_stop((uv_stream_t *)&broker->peer->socket);
 }
 
+void fake_read_on(struct fake_broker *broker)
+{
+    uv_read_start((uv_stream_t *)&broker->peer->socket, alloc_cb, read_cb);
+}
+
 void fake_drop(struct fake_broker *broker)
 {
     close_peer(broker->peer);

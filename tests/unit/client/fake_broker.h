@@ -52,8 +52,9 @@ void fake_quiet(struct fake_broker *broker);
 
 void fake_send(struct fake_broker *broker, const struct server_frame *frame);
 void fake_send_bytes(struct fake_broker *broker, const void *data, size_t size);
-/* Reads nothing more from the newest connection. */
+/* Reads nothing more from the newest connection, and reads on. */
 void fake_stop_reading(struct fake_broker *broker);
+void fake_read_on(struct fake_broker *broker);
 /* Closes the newest connection. */
 void fake_drop(struct fake_broker *broker);
 

@@ -240,6 +240,59 @@ Test(client_publish, a_large_amount_goes_out_before_the_turn_ends)
     ASSERT_NO_LEAKS();
 }
 
+Test(client_publish, all_that_was_queued_before_the_connection_goes_out)
+{
+    struct story story;
+    struct psc_message message = {.payload = {calloc(1, 100 * 1024), 100 * 1024}};
+
+    story_begin(&story, NULL);
+    for (int i = 0; i < 9; i++)
+        cr_assert_eq(psc_publish(story.client, text("A"), &message, story_published, NULL), PS_OK);
+    psc_start(story.client);
+    fake_greet(&story.broker);
+    for (int i = 0; i < 4; i++)
+        expect_publish(&story, 2);
+    expect_publish(&story, 1);
+    free((void *)message.payload.data);
+    story_end(&story);
+    ASSERT_NO_LEAKS();
+}
+
+/* More than the kernel keeps for two sockets, so that writes are taken in part. */
+Test(client_publish, what_a_full_kernel_does_not_take_follows_whole)
+{
+    enum { MESSAGES = 120, SIZE = 100 * 1024 };
+    struct story story;
+    struct psc_message message = {.payload = {malloc(SIZE), SIZE}};
+    int seen = 0;
+
+    story_begin(&story, NULL);
+    story.broker.welcome.publish_window = 2 * MESSAGES * SIZE;
+    psc_start(story.client);
+    fake_greet(&story.broker);
+    story_wait(&story, &story.connected, 1);
+    fake_stop_reading(&story.broker);
+    for (int i = 0; i < MESSAGES; i++) {
+        memset((void *)message.payload.data, 'A' + i % 26, SIZE);
+        cr_assert_eq(psc_publish(story.client, text("A"), &message, story_published, NULL), PS_OK);
+    }
+    fake_read_on(&story.broker);
+    while (seen < MESSAGES) {
+        const struct client_frame *frame = fake_expect(&story.broker, CLIENT_PUBLISH);
+
+        for (uint32_t i = 0; i < frame->publish.message_count; i++, seen++) {
+            struct span payload = frame->publish.groups[0].messages[i].payload;
+
+            cr_assert_eq(payload.size, SIZE);
+            cr_assert_eq(payload.data[0], 'A' + seen % 26);
+            cr_assert_eq(payload.data[SIZE - 1], 'A' + seen % 26);
+        }
+    }
+    free((void *)message.payload.data);
+    story_end(&story);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_publish, answers_may_come_in_pieces_refused_in_part_and_out_of_order)
 {
     struct story story;
