@@ -29,32 +29,32 @@ def of(system, mode, figure="msgs_per_s", **options):
 
 # Messages are as many as take each system a few seconds: a rate does not depend on how long one looks.
 ONE = of("psbroker", "pub", messages=2_000_000)
-KIB = of("psbroker", "pub", messages=400_000, size=1024)
-KIB16 = of("psbroker", "pub", messages=30_000, size=16384)
-KIB256 = of("psbroker", "pub", messages=2_000, size=262144)
+KIB = of("psbroker", "pub", messages=600_000, size=1024)
+KIB16 = of("psbroker", "pub", messages=60_000, size=16384)
+KIB256 = of("psbroker", "pub", messages=4_000, size=262144)
 THOUSAND = of("psbroker", "pub", messages=1_500_000, topics=1000)
 TEN_THOUSAND = of("psbroker", "pub", messages=1_500_000, topics=10000)
 REPLAY = of("psbroker", "replay", messages=1_000_000)
-REPLAY_ONE = of("psbroker", "replay", messages=3_000_000, topics=1000, one_topic=True)
-FANOUT = of("psbroker", "fanout", messages=20_000, subscribers=100)
-E2E = of("psbroker", "e2e", messages=1_000_000)
+REPLAY_ONE = of("psbroker", "replay", messages=5_000_000, topics=1000, one_topic=True)
+FANOUT = of("psbroker", "fanout", messages=100_000, subscribers=100)
+E2E = of("psbroker", "e2e", messages=2_000_000)
 ALONE = of("psbroker", "pub", messages=8_000, window=1)
 HUNDRED_ALONE = of("psbroker", "pub", messages=150_000, clients=100, window=1)
 LATENCY = of("psbroker", "latency", "p99_ms", rate=10_000, duration=5)
 
 ROWS = [
-    Row("publish, 1 topic, 1 connection, pipelined", ONE, of("jetstream", "pub", messages=500_000), 6.0),
+    Row("publish, 1 topic, 1 connection, pipelined", ONE, of("jetstream", "pub", messages=1_000_000), 6.0),
     Row("publish, 1 topic, 1 connection, pipelined", ONE, of("redis", "pub", messages=500_000, window=1000), 4.0),
     Row("publish, 1 topic, 1 connection, pipelined", ONE, of("redis-always", "pub", messages=500_000, window=1000)),
     Row("publish, 1 topic, 1 connection, pipelined", ONE, of("mosquitto", "pub", messages=200_000, qos=1)),
     Row("publish, 1 topic, 1 connection, pipelined", ONE, of("ceiling", "batch", messages=2_000_000), 0.75),
-    Row("publish, 1 topic, 1 KiB payloads", KIB, of("jetstream", "pub", messages=200_000, size=1024), 2.5),
-    Row("publish, 1 topic, 1 KiB payloads", KIB, of("ceiling", "batch", messages=400_000, size=1024)),
-    Row("publish, 1 topic, 16 KiB payloads", KIB16, of("jetstream", "pub", messages=30_000, size=16384), 1.0),
-    Row("publish, 1 topic, 16 KiB payloads", KIB16, of("ceiling", "batch", messages=30_000, size=16384)),
-    Row("publish, 1 topic, 256 KiB payloads", KIB256, of("jetstream", "pub", messages=2_000, size=262144), 1.0),
-    Row("publish, 1 topic, 256 KiB payloads", KIB256, of("ceiling", "batch", messages=2_000, size=262144)),
-    Row("publish, 1000 topics, random", THOUSAND, of("jetstream", "pub", messages=300_000, topics=1000), 6.0),
+    Row("publish, 1 topic, 1 KiB payloads", KIB, of("jetstream", "pub", messages=600_000, size=1024), 2.5),
+    Row("publish, 1 topic, 1 KiB payloads", KIB, of("ceiling", "batch", messages=600_000, size=1024)),
+    Row("publish, 1 topic, 16 KiB payloads", KIB16, of("jetstream", "pub", messages=60_000, size=16384), 1.0),
+    Row("publish, 1 topic, 16 KiB payloads", KIB16, of("ceiling", "batch", messages=60_000, size=16384)),
+    Row("publish, 1 topic, 256 KiB payloads", KIB256, of("jetstream", "pub", messages=4_000, size=262144), 1.0),
+    Row("publish, 1 topic, 256 KiB payloads", KIB256, of("ceiling", "batch", messages=4_000, size=262144)),
+    Row("publish, 1000 topics, random", THOUSAND, of("jetstream", "pub", messages=600_000, topics=1000), 6.0),
     Row("publish, 1000 topics, random", THOUSAND, of("ceiling", "batch", messages=1_500_000, topics=1000)),
     Row("publish, 10000 topics, random", TEN_THOUSAND, ONE, 0.4),
     Row("publish, 10000 topics, random", TEN_THOUSAND, of("ceiling", "batch", messages=1_500_000, topics=10000)),
@@ -62,9 +62,9 @@ ROWS = [
     Row("replay 1 M messages from history, one subscriber", REPLAY, of("redis", "replay", messages=1_000_000), 2.5),
     Row("replay of one topic out of 1000 interleaved", REPLAY_ONE, REPLAY, 0.4),
     Row("live fan-out, 1 publisher to 100 subscribers, deliveries/s", FANOUT,
-        of("jetstream", "fanout", messages=10_000, subscribers=100), 3.0),
+        of("jetstream", "fanout", messages=20_000, subscribers=100), 3.0),
     Row("live fan-out, 1 publisher to 100 subscribers, deliveries/s", FANOUT,
-        of("nats", "fanout", messages=20_000, subscribers=100, core=True), 1.5),
+        of("nats", "fanout", messages=60_000, subscribers=100, core=True), 1.5),
     Row("live fan-out, 1 publisher to 100 subscribers, deliveries/s", FANOUT,
         of("mosquitto", "fanout", messages=10_000, subscribers=100, qos=0), 1.5),
     Row("publish to one live subscriber, end to end", E2E, of("jetstream", "e2e", messages=300_000), 6.0),
