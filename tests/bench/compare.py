@@ -69,6 +69,8 @@ ROWS = [
         of("mosquitto", "fanout", messages=10_000, subscribers=100, qos=0), 1.5),
     Row("publish to one live subscriber, end to end", E2E, of("jetstream", "e2e", messages=300_000), 6.0),
     Row("lone publisher (window 1)", ALONE, of("ceiling", "single", messages=10_000), 0.7),
+    Row("lone publisher (window 1)", ALONE, of("redis-always", "pub", messages=8_000, window=1)),
+    Row("lone publisher (window 1)", ALONE, of("jetstream", "pub", messages=20_000, window=1)),
     Row("100 lone publishers at once", HUNDRED_ALONE, ALONE, 20),
     Row("publish-to-delivery latency at 10,000 msg/s, p99", LATENCY,
         of("jetstream", "latency", "p99_ms", rate=10_000, duration=5), 1.0, lower=True),
@@ -153,8 +155,8 @@ def write(out, rounds, facts, measured, same_work, versions):
     out.write(report.table(("machine", ""), facts))
     out.write("\nGenerators against the peer's own tool:\n\n")
     out.write(report.fairness(same_work, REASONS))
-    out.write("\nProcessor time, as a part of one core, of the generator and of the server while it ran:\n\n")
-    out.write(report.processor_time(measured))
+    out.write("\nProcessor time, as a part of one core, of the generator and of the server while it ran; for psbroker and bare SQLite the\nmessages in a commit:\n\n")
+    out.write(report.effort(measured))
 
 
 def arguments():

@@ -142,10 +142,19 @@ def share(samples, run, name):
     return f"{statistics.median(result[name] / result['elapsed_s'] for result in found):.0%}" if found else ""
 
 
-def processor_time(measured):
+def batch(samples, run):
+    """Messages in a commit, median over the rounds; nothing where that is not known."""
+    found = [result["messages"] / result["commits"] if result.get("commits") else
+             result.get("server", {}).get("messages_per_commit") for result in samples.found.get(run, [])]
+    found = [value for value in found if value]
+    return figure(statistics.median(found)) if found else ""
+
+
+def effort(measured):
+    """What each run took of the processor, and in which batches it was written."""
     lines = []
     for rows, samples in measured:
         for run in dict.fromkeys(run for row in rows for run in (row.ours, row.against)):
             lines.append((run.system, f"`{' '.join(run.work())}`", share(samples, run, "client_cpu_s"),
-                          share(samples, run, "server_cpu_s")))
-    return table(("system", "work", "generator", "server"), lines)
+                          share(samples, run, "server_cpu_s"), batch(samples, run)))
+    return table(("system", "work", "generator", "server", "messages a commit"), lines)

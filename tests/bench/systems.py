@@ -29,6 +29,7 @@ class System:
     generator: tuple = ()  # the work is appended
     tail: tuple = ()  # ... and then this
     version: tuple = ()  # a command whose output has it
+    inspect: tuple = ()  # a command that prints an object about the server, asked before it is stopped
     files: dict = field(default_factory=dict)  # configuration, name in {data} -> text
 
 
@@ -59,7 +60,8 @@ SYSTEMS = {
     "psbroker": System(
         "psbroker", "synced before every acknowledgement",
         server=("{psbroker}", "--data", "{data}/data", "--listen", "127.0.0.1:{port}"), version=("{psbroker}", "--version"),
-        generator=("{psctl}", "-h", "127.0.0.1", "-p", "{port}", "bench"), tail=("-o", "json")),
+        generator=("{psctl}", "-h", "127.0.0.1", "-p", "{port}", "bench"), tail=("-o", "json"),
+        inspect=("{psctl}", "-h", "127.0.0.1", "-p", "{port}", "info", "-o", "json")),
     "ceiling": System(
         "bare SQLite", "same layout, synced at every commit", generator=("{ceiling}",), tail=("--data", "{data}")),
     "jetstream": System(
@@ -96,7 +98,7 @@ def run(system, work, programs, place):
     """One measurement: a fresh directory, the server, the generator, and nothing left of either.
 
     Returns the generator's object, with `server_cpu_s` and `client_cpu_s` (processor seconds while it ran) and
-    `elapsed_s`. Raises NotMeasured."""
+    `elapsed_s`, and `server`, what it said about itself. Raises NotMeasured."""
     data = os.path.join(place, "run")
     names = {**programs, "data": data, "port": str(_free_port())}
     os.mkdir(data, mode=0o700)
@@ -107,7 +109,11 @@ def run(system, work, programs, place):
                 file.write(text.format(**names))
         if system.server:
             server = _start(system, names)
-        return _generate(_fill((*system.generator, *work, *system.tail), names), server)
+        found = _generate(_fill((*system.generator, *work, *system.tail), names), server)
+        if system.inspect:
+            asked = subprocess.run(_fill(system.inspect, names), capture_output=True, check=False, timeout=READY_S)
+            found["server"] = json.loads(asked.stdout) if asked.returncode == 0 else {}
+        return found
     finally:
         if server is not None:
             _stop(server)

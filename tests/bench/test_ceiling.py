@@ -32,6 +32,16 @@ class Ceiling(Case):
                          self.query("SELECT max(last_seq) FROM epochs")[0][0])
         self.assertEqual(self.query("SELECT count(*) FROM history")[0][0], found["messages"])
 
+    def test_pages_and_tables_are_the_store_s(self):
+        facts = ("PRAGMA page_size", "PRAGMA auto_vacuum", "PRAGMA user_version", "SELECT type, name, sql FROM sqlite_schema")
+        self.ceiling("batch", "--messages", "1")
+        by_ceiling = [self.query(fact) for fact in facts]
+        server = self.broker(data=self.path("other"))
+        server.terminate()
+        os.rename(self.path("data"), self.path("ceiling"))
+        os.rename(self.path("other"), self.path("data"))
+        self.assertEqual(by_ceiling, [self.query(fact) for fact in facts])
+
     def test_one_topic(self):
         found = self.ceiling("batch", "--messages", "140000", "--batch", "9000")
         self.assertEqual((found["commits"], found["topics"]), (16, 1))

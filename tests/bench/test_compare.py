@@ -79,11 +79,15 @@ class Arithmetic(unittest.TestCase):
             | " | " | redis | 0.5 msg/s | 2469134.00 |  |  |
             """))
 
-    def test_processor_time_is_a_part_of_a_core(self):
+    def test_effort_of_a_run(self):
         samples = Samples()
         for client in (1, 2, 3):
-            samples.add(OURS, {"msgs_per_s": 1, "elapsed_s": 4, "client_cpu_s": client, "server_cpu_s": None})
-        self.assertIn("| psbroker | `pub` | 50% |  |", report.processor_time([([Row("w", OURS, OURS)], samples)]))
+            samples.add(OURS, {"msgs_per_s": 1, "elapsed_s": 4, "client_cpu_s": client, "server_cpu_s": None,
+                               "server": {"messages_per_commit": 1000 * client}})
+        samples.add(THEIRS, {"msgs_per_s": 1, "elapsed_s": 2, "client_cpu_s": 1, "server_cpu_s": 3, "messages": 900, "commits": 3})
+        effort = report.effort([([Row("w", OURS, THEIRS)], samples)])
+        self.assertIn("| psbroker | `pub` | 50% |  | 2,000 |", effort)
+        self.assertIn("| nats | `pub` | 50% | 150% | 300 |", effort)
 
 
 class Rounds(unittest.TestCase):
@@ -120,7 +124,7 @@ class Rounds(unittest.TestCase):
         for row in compare.ROWS + compare.SAME_WORK:
             for run in (row.ours, row.against):
                 system = systems.SYSTEMS[run.system]
-                for word in (*system.server, *system.generator, *system.tail, *system.version, *system.files.values()):
+                for word in (*system.server, *system.generator, *system.tail, *system.version, *system.inspect, *system.files.values()):
                     self.assertNotIn("{", word.format(**known))
         self.assertTrue(set(compare.REASONS) <= set(systems.SYSTEMS))
 
@@ -245,6 +249,8 @@ class WholeProgram(Case):
                                       r"synced at every commit \| [\d,]+ msg/s \| \d+\.\d\d \| ≥ 0.7 \| (yes|NO) \|")
         self.assertRegex(done.stdout, r"fdatasync \| median \d+\.\d{3} ms, p99 \d+\.\d{3} ms")
         self.assertIn("| SQLite | 3.", done.stdout)
+        self.assertRegex(done.stdout, r"\| ceiling \| `single --messages 10000` \| \d+% \|  \| 1 \|")
+        self.assertRegex(done.stdout, r"\| psbroker \| `pub --messages 8000 --window 1` \| \d+% \| \d+% \| [\d.]+ \|")
         self.assertEqual(len(re.findall(r"^1/1 ", done.stderr, re.M)), 2)
 
     def test_an_interrupt_ends_the_servers(self):
