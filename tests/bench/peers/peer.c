@@ -150,14 +150,14 @@ void peer_fail(const char *format, ...)
     static bool failing;
     va_list arguments;
 
+    if (failing)
+        _exit(1); /* while cleaning up: the first reason counts */
+    failing = true;
     va_start(arguments, format);
     fprintf(stderr, "%s: ", program_invocation_short_name);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
-    if (failing)
-        _exit(1); /* while cleaning up */
-    failing = true;
     exit(1);
 }
 
@@ -169,14 +169,6 @@ uint64_t peer_now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
-}
-
-void peer_sleep_until(uint64_t time)
-{
-    struct timespec until = {.tv_sec = (time_t)(time / SECOND), .tv_nsec = (long)(time % SECOND)};
-
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) != 0) {
-    }
 }
 
 static double cpu_s(void)

@@ -35,9 +35,8 @@ void peer_deinit(struct peer *peer);
 /* Ends the process with 1 and one line on stderr. What was registered with atexit() still runs. */
 _Noreturn void peer_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Nanoseconds on the monotonic clock, and sleeping until it shows `time`: not at all when that is past. */
+/* Nanoseconds on the monotonic clock. */
 uint64_t peer_now(void);
-void peer_sleep_until(uint64_t time);
 
 /* Here the measurement begins. Changes the peer. */
 void peer_begin(struct peer *peer);
