@@ -423,17 +423,38 @@ static enum ps_status start_threads(struct server *server, const struct store_op
     return status == PS_OK ? log_writer_start(&writer, &server->writer) : status;
 }
 
-static uint32_t connection_limit(const struct server *server)
+static uint32_t descriptor_limit(void)
 {
     struct rlimit limit;
     rlim_t most = 1000 * 1000;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < most)
         most = limit.rlim_cur;
+    return (uint32_t)most;
+}
+
+static uint32_t connection_limit(const struct server *server)
+{
+    uint32_t most = descriptor_limit();
+
     most = most > SERVER_SPARE_DESCRIPTORS ? most - SERVER_SPARE_DESCRIPTORS : 1;
     if (server->config.max_connections > 0 && server->config.max_connections < most)
         most = server->config.max_connections;
-    return (uint32_t)most;
+    return most;
+}
+
+static void log_start(struct server *server, const struct store_opened *opened)
+{
+    uint32_t limit = connection_limit(server);
+
+    if (server->config.max_connections > limit)
+        logger_event(&server->logger, LOG_LEVEL_WARNING, "max_connections_lowered",
+                     "asked=%u max_connections=%u descriptors=%u", server->config.max_connections, limit,
+                     descriptor_limit());
+    logger_event(&server->logger, LOG_LEVEL_INFO, "started",
+                 "version=%s start_count=%llu mark=%llu max_connections=%u descriptors=%u", PSBROKER_VERSION,
+                 (unsigned long long)opened->start_count, (unsigned long long)opened->state.mark, limit,
+                 descriptor_limit());
 }
 
 static enum ps_status start_listeners(struct server *server, char *error, size_t size)
@@ -474,10 +495,7 @@ static enum ps_status build(struct server *server, char *error, size_t size)
     server->connections_ready = true;
     status = start_listeners(server, error, size);
     if (status == PS_OK)
-        logger_event(&server->logger, LOG_LEVEL_INFO, "started",
-                     "version=%s start_count=%llu mark=%llu max_connections=%u", PSBROKER_VERSION,
-                     (unsigned long long)opened.start_count, (unsigned long long)opened.state.mark,
-                     connection_limit(server));
+        log_start(server, &opened);
     return status;
 }
 

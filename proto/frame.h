@@ -1,9 +1,11 @@
 /* Incremental framing: a 4-byte big-endian length, then that many bytes of one protobuf message.
  *
  * Bytes are received straight into reference-counted buffers and frames are spans into them, so a payload is
- * never copied between the socket and the store. A buffer is never moved or written again where a frame was
- * handed out; a frame that does not fit in the rest of a buffer is continued in a new one (its received part
- * is copied, at most once per frame). Loop thread only. Total: any bytes give frames or a named refusal. */
+ * not copied between the socket and the store. A buffer is never moved or written again where a frame was
+ * handed out; a frame that does not fit in the rest of a buffer is continued in a new one. All readers of a
+ * loop receive into one pool: a reader keeps memory only while part of a frame is pending or somebody holds a
+ * frame, and a small read is copied out rather than pinning a whole block. Loop thread only. Total: any bytes
+ * give frames or a named refusal. */
 #ifndef PSBROKER_FRAME_H
 #define PSBROKER_FRAME_H
 
@@ -15,7 +17,8 @@ enum {
     FRAME_CAP_BEFORE_HELLO = 4 * 1024,
     FRAME_OVERHEAD_BYTES = 64 * 1024,  /* frame cap = max_message + this */
     FRAME_HARD_CAP = 16 * 1024 * 1024, /* no frame in either direction is larger */
-    FRAME_BUFFER_BYTES = 128 * 1024    /* an ordinary receive buffer */
+    FRAME_BUFFER_BYTES = 128 * 1024,   /* a block that is received into */
+    FRAME_COPY_BYTES = 16 * 1024       /* less than this at a time is copied out of it */
 };
 
 struct buffer {
@@ -28,21 +31,31 @@ struct buffer {
 struct buffer *buffer_ref(struct buffer *buffer);
 void buffer_unref(struct buffer *buffer); /* takes NULL */
 
+/* What the readers of one loop share. The zero state is an empty one. */
+struct buffer_pool {
+    struct buffer *spare; /* a block that no reader keeps; may be NULL */
+};
+
+void buffer_pool_deinit(struct buffer_pool *pool); /* takes the zero state, leaves it; no reader uses it */
+
 struct frame_reader {
-    struct buffer *buffer; /* where the next bytes go; NULL until the first call of frame_reader_space() */
+    struct buffer_pool *pool;
+    struct buffer *buffer; /* holds what is pending; NULL: nothing is */
     size_t begin;          /* first byte not yet handed out */
     size_t end;            /* behind the last byte received */
     size_t cap;            /* largest body accepted, bytes */
+    bool borrowing;        /* the place given last is in the pool's spare block */
 };
 
-void frame_reader_init(struct frame_reader *reader, size_t cap);
+/* The pool must stay put until deinit. */
+void frame_reader_init(struct frame_reader *reader, size_t cap, struct buffer_pool *pool);
 void frame_reader_deinit(struct frame_reader *reader);
 
 /* From now on bodies up to `cap` bytes are accepted. */
 void frame_reader_set_cap(struct frame_reader *reader, size_t cap);
 
 /* Where the next bytes may be received: at least one byte. PS_OK or PS_NO_MEMORY. The place is valid until
- * the next call on this reader. */
+ * the next call on any reader of the pool. */
 enum ps_status frame_reader_space(struct frame_reader *reader, uint8_t **place, size_t *room);
 
 /* `size` bytes were received at the place given last. */
@@ -54,6 +67,10 @@ void frame_reader_received(struct frame_reader *reader, size_t size);
  * byte of 0x05 or more, which no length has: another protocol): the stream cannot be read further; the same
  * answer comes again. */
 enum ps_status frame_reader_next(struct frame_reader *reader, struct span *body, struct buffer **owner);
+
+/* Gives back a block that is kept only because somebody holds frames in it and it has room for more. To be
+ * called now and then, so that a reader at rest holds nothing. */
+void frame_reader_rest(struct frame_reader *reader);
 
 /* Whether part of a frame was received: the assembly clock of a connection runs while this is so. */
 bool frame_reader_partial(const struct frame_reader *reader);

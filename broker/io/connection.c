@@ -373,6 +373,13 @@ static void take_up_backlog(struct connection *connection)
         read_on(connection);
 }
 
+void connection_rest(struct connection *connection)
+{
+    frame_reader_rest(&connection->reader);
+    outbox_rest(&connection->filling);
+    outbox_rest(&connection->flying);
+}
+
 void connection_overdue(struct connection *connection)
 {
     if (connection->state == CONNECTION_OPEN && connection->paused)
@@ -416,7 +423,8 @@ static enum ps_status open_session(struct connection *connection, enum session_r
     connection->session = session_new(connection->owner->broker, &config);
     if (connection->session == NULL)
         return PS_NO_MEMORY;
-    frame_reader_init(&connection->reader, session_frame_cap(connection->session));
+    frame_reader_init(&connection->reader, session_frame_cap(connection->session),
+                      &connection->owner->buffers);
     return PS_OK;
 }
 

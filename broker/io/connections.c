@@ -16,6 +16,7 @@ static void sweep_cb(uv_timer_t *timer)
     uint64_t now = uv_now(connections->loop);
 
     for (struct connection *c = connections->all; c != NULL; c = c->next) {
+        connection_rest(c);
         if (c->deadline_ms != 0 && now >= c->deadline_ms)
             connection_overdue(c);
     }
@@ -106,6 +107,7 @@ static void deinit_cb(uv_handle_t *handle)
 
     arena_free(connections->arena);
     connections->arena = NULL;
+    buffer_pool_deinit(&connections->buffers);
     connections->closed(connections->ctx);
 }
 

@@ -2,6 +2,7 @@
 #ifndef PSBROKER_CONNECTIONS_H
 #define PSBROKER_CONNECTIONS_H
 
+#include "frame.h"
 #include "status.h"
 #include "turn.h"
 
@@ -25,8 +26,9 @@ struct connections {
     struct turn *turn;
     struct connection_deadlines deadlines;
     struct connection *all, *dirty;
-    struct arena *arena; /* spare, for the next frame */
-    uv_timer_t timer;    /* runs while there is a connection */
+    struct arena *arena;        /* spare, for the next frame */
+    struct buffer_pool buffers; /* what is received into */
+    uv_timer_t timer;           /* runs while there is a connection */
     uint32_t count;
     /* A connection is gone, `count` says how many are left. Never from inside a call. May be NULL. */
     void (*closed)(void *ctx);

@@ -15,6 +15,12 @@ void outbox_deinit(struct outbox *outbox)
     *outbox = (struct outbox){0};
 }
 
+void outbox_rest(struct outbox *outbox)
+{
+    if (outbox_empty(outbox))
+        outbox_deinit(outbox);
+}
+
 static enum ps_status reserve_segments(struct outbox *outbox, size_t more)
 {
     if (outbox->room - outbox->count >= more)

@@ -29,6 +29,9 @@ static inline bool outbox_empty(const struct outbox *outbox)
     return outbox->first == outbox->count;
 }
 
+/* Gives back the memory that an empty box keeps for its next frames. */
+void outbox_rest(struct outbox *outbox);
+
 /* Encodes and appends a frame. PS_OK; PS_NO_MEMORY or PS_FRAME_TOO_LARGE leave the box as it was. */
 enum ps_status outbox_frame(struct outbox *outbox, const struct server_frame *frame);
 

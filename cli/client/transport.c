@@ -40,6 +40,7 @@ struct transport {
     uv_shutdown_t shutdown;
     struct addrinfo *addresses, *next;
     struct sockaddr_storage number; /* a host given as a number needs no resolver */
+    struct buffer_pool buffers;
     struct frame_reader reader;
     struct bytes filling, flying;
     char text[160];
@@ -81,6 +82,7 @@ static void free_when_unused(struct transport *transport)
     transport->events->gone(transport->owner);
     uv_freeaddrinfo(transport->addresses);
     frame_reader_deinit(&transport->reader);
+    buffer_pool_deinit(&transport->buffers);
     bytes_deinit(&transport->filling);
     bytes_deinit(&transport->flying);
     free(transport);
@@ -325,7 +327,7 @@ enum ps_status transport_start(uv_loop_t *loop, const struct transport_address *
     made->connect.data = made;
     made->write.data = made;
     made->shutdown.data = made;
-    frame_reader_init(&made->reader, FRAME_OVERHEAD_BYTES);
+    frame_reader_init(&made->reader, FRAME_OVERHEAD_BYTES, &made->buffers);
     uv_idle_init(loop, &made->later);
     made->later.data = made;
     made->later_open = true;

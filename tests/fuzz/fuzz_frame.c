@@ -84,11 +84,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2)
         return 0;
     struct stream stream = {.bytes = malloc(size), .cap = ((size_t)data[0] << 8 | data[1]) * 8};
+    struct buffer_pool pool = {0};
     struct frame_reader reader;
     struct buffer *held = NULL;
     if (stream.bytes == NULL)
         return 0;
-    frame_reader_init(&reader, stream.cap);
+    frame_reader_init(&reader, stream.cap, &pool);
     for (size_t at = 2; at < size;) {
         size_t piece = data[at++];
         if (piece > size - at)
@@ -101,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
     }
     frame_reader_deinit(&reader);
+    buffer_pool_deinit(&pool);
     buffer_unref(held);
     free(stream.bytes);
     return 0;

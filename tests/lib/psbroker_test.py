@@ -200,11 +200,20 @@ class Broker(Process):
 
 def peak_memory(pid):
     """The largest resident size of a running process so far, in bytes."""
+    return _memory(pid, "VmHWM:")
+
+
+def current_memory(pid):
+    """The resident size of a running process, in bytes."""
+    return _memory(pid, "VmRSS:")
+
+
+def _memory(pid, name):
     with open(f"/proc/{pid}/status", encoding="ascii") as status:
         for line in status:
-            if line.startswith("VmHWM:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
-    raise AssertionError("no VmHWM")
+    raise AssertionError(f"no {name}")
 
 
 class Done:

@@ -96,7 +96,7 @@ void peer_connect(struct peer *peer, const struct address *address)
     int code;
 
     *peer = (struct peer){.next_request = 1};
-    frame_reader_init(&peer->reader, FRAME_HARD_CAP);
+    frame_reader_init(&peer->reader, FRAME_HARD_CAP, &peer->buffers);
     if (address->kind == ADDRESS_UNIX) {
         memcpy(name.sun_path, address->path, sizeof name.sun_path);
         peer->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -113,6 +113,7 @@ void peer_close(struct peer *peer)
 {
     close(peer->socket);
     frame_reader_deinit(&peer->reader);
+    buffer_pool_deinit(&peer->buffers);
     arena_free(peer->arena);
     *peer = (struct peer){.socket = -1};
 }

@@ -30,6 +30,7 @@ enum ps_status hosted_join(struct hosted *hosted);
 
 struct peer {
     int socket;
+    struct buffer_pool buffers;
     struct frame_reader reader;
     struct arena *arena;
     uint64_t next_request;

@@ -12,6 +12,7 @@ static void peer_closed_cb(uv_handle_t *handle)
 
     peer->broker->open_sockets--;
     frame_reader_deinit(&peer->reader);
+    buffer_pool_deinit(&peer->buffers);
     free(peer);
 }
 
@@ -80,7 +81,7 @@ static void connection_cb(uv_stream_t *listener, int status)
     peer->broker = broker;
     peer->open = true;
     peer->socket.data = peer;
-    frame_reader_init(&peer->reader, FRAME_HARD_CAP);
+    frame_reader_init(&peer->reader, FRAME_HARD_CAP, &peer->buffers);
     uv_tcp_init(broker->loop, &peer->socket);
     cr_assert_eq(uv_accept(listener, (uv_stream_t *)&peer->socket), 0);
     uv_read_start((uv_stream_t *)&peer->socket, alloc_cb, read_cb);

@@ -20,6 +20,7 @@ struct peer {
     struct fake_broker *broker;
     struct peer *next;
     uv_tcp_t socket;
+    struct buffer_pool buffers;
     struct frame_reader reader;
     bool open;
 };
