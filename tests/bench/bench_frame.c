@@ -64,13 +64,15 @@ static uint64_t take_stream(struct stream *stream, struct frame_reader *reader)
 static uint64_t take_all(void *ctx, uint64_t count)
 {
     struct stream *stream = ctx;
+    struct buffer_pool pool = {0};
     struct frame_reader reader;
     uint64_t done = 0;
 
-    frame_reader_init(&reader, FRAME_HARD_CAP);
+    frame_reader_init(&reader, FRAME_HARD_CAP, &pool);
     while (done < count)
         done += take_stream(stream, &reader);
     frame_reader_deinit(&reader);
+    buffer_pool_deinit(&pool);
     return done;
 }
 
