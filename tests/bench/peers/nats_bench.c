@@ -22,6 +22,7 @@ enum {
     PACE_NS = 50000,
     CALLS_PER_CLOCK = 16,
     LEAST_WINDOW = 16,
+    CORE_WINDOW = 2048,
     MOST_IN_FLIGHT = 8 * 1024 * 1024
 };
 
@@ -344,11 +345,11 @@ static void delete_stream(void)
 static void choose_window(struct peer *peer)
 {
     static const unsigned windows[] = {
-        [BENCH_PUB] = 1024, [BENCH_REPLAY] = 1024,   [BENCH_FANOUT] = 2048,
+        [BENCH_PUB] = 1024, [BENCH_REPLAY] = 1024,   [BENCH_FANOUT] = 16384,
         [BENCH_E2E] = 4096, [BENCH_LATENCY] = 65536,
     };
     size_t in_bytes = MOST_IN_FLIGHT / (peer->plan.size + 1);
-    unsigned window = windows[peer->plan.mode];
+    unsigned window = peer->core ? CORE_WINDOW : windows[peer->plan.mode];
 
     if (peer->options.given[BENCH_WINDOW])
         return;
