@@ -28,10 +28,13 @@
 #include "uv_status.h"
 
 #include <assert.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
-enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000 };
+enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000, UNSENT_MAX = 256 * 1024 };
 
 static const bool allowed[CONNECTION_STATES][CONNECTION_STATES] = {
     [CONNECTION_OPEN] = {[CONNECTION_ENDING] = true, [CONNECTION_CLOSING] = true},
@@ -428,6 +431,17 @@ static enum ps_status open_session(struct connection *connection, enum session_r
     return PS_OK;
 }
 
+/* Left to itself the kernel holds megabytes for a peer that does not read; a thousand of those use up its memory
+ * for TCP, and it takes the buffers from everybody. A peer that reads has all the window it can fill. */
+static void bound_kernel_memory(struct connection *connection)
+{
+    int bytes = UNSENT_MAX;
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&connection->handle, &fd) == 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
 enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role)
 {
     struct connection *connection = calloc(1, sizeof *connection);
@@ -451,8 +465,10 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
         status = uv_status(code);
         goto with_handle;
     }
-    if (listener->type == UV_TCP)
+    if (listener->type == UV_TCP) {
         uv_tcp_nodelay(&connection->tcp, 1);
+        bound_kernel_memory(connection);
+    }
     if ((status = open_session(connection, role)) != PS_OK)
         goto with_handle;
     read_on(connection);

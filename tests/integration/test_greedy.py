@@ -1,4 +1,5 @@
 """Clients that ask for much and take little: what they cost is bounded, and the others are served meanwhile."""
+import os
 import signal
 
 import tap
@@ -8,6 +9,7 @@ from wire import Wire, frame, pb
 from psbroker_test import Case, wait_until
 
 DELIVERY = 256 << 10  # handed to one socket at a time
+UNSENT = 256 << 10    # left with the kernel for one socket
 
 
 class Greedy(Case):
@@ -26,6 +28,31 @@ class Greedy(Case):
         number = self.other.request_id()
         self.other.send(pb.ClientFrame(request_id=number, publish=publish))
         self.other.published(number, count)
+
+    def kernel_queue(self, client):
+        """Bytes that the kernel holds for the broker's side of a connection: neither sent nor taken."""
+        port = client.socket.getsockname()[1]
+        with open("/proc/net/tcp", encoding="ascii") as connections:
+            for line in connections:
+                _, local, remote, _, queues, *_ = line.split()
+                if local.endswith(f":{self.server.port:04X}") and remote.endswith(f":{port:04X}"):
+                    return int(queues.partition(":")[0], 16)
+        self.fail("the connection is not listed")
+
+    def test_the_kernel_holds_little_for_a_reader_that_does_not_read(self):
+        client = self.connect()
+        client.subscribe("t")
+        for _ in range(16):
+            self.other.publish("t", *["x" * 1024] * 1000)
+        self.assertGreater(self.kernel_queue(client), 0)
+        self.assertLess(self.kernel_queue(client), 2 * UNSENT)
+
+    def test_readers_of_history_come_behind_publishing(self):
+        def niceness():
+            threads = f"/proc/{self.server.pid}/task"
+            return sorted(int(open(f"{threads}/{thread}/stat", encoding="ascii").read().rpartition(")")[2].split()[16])
+                          for thread in os.listdir(threads))
+        wait_until(lambda: niceness() == [0, 0, 5, 5], "loop and writer in front of two readers")
 
     def stopped(self):
         """The broker stands still, as the kernel knows it."""
