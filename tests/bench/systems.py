@@ -41,7 +41,8 @@ def _nats(*options):
 
 def _redis(appendfsync):
     return dict(server=("redis-server", "--bind", "127.0.0.1", "--port", "{port}", "--dir", "{data}", "--save", "",
-                        "--appendonly", "yes", "--appendfsync", appendfsync, "--logfile", "{data}/log"),
+                        "--appendonly", "yes", "--appendfsync", appendfsync,
+                        "--auto-aof-rewrite-percentage", "0", "--logfile", "{data}/log"),
                 version=("redis-server", "--version"), generator=("{peers}/redis_bench",),
                 tail=("--server", "127.0.0.1:{port}"))
 
@@ -53,7 +54,8 @@ user root
 persistence_location {data}/
 log_dest file {data}/log
 max_queued_messages 0
-max_inflight_messages 0
+max_inflight_messages 1000
+set_tcp_nodelay true
 """
 
 SYSTEMS = {

@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SECOND UINT64_C(1000000000)
@@ -32,6 +33,7 @@ void drive_init(struct drive *drive, struct peer *peer, const struct drive_calls
     *drive = (struct drive){.peer = peer, .calls = calls, .epoll = epoll_create1(EPOLL_CLOEXEC)};
     if (drive->epoll < 0)
         peer_fail("epoll_create1: %s", strerror(errno));
+    drive->ahead = DRIVE_AHEAD;
     drive->sent_at = must_zalloc(peer->plan.window * sizeof *drive->sent_at);
     drive->delivered = must_zalloc((peer->plan.subscribers + 1) * sizeof *drive->delivered);
     prctl(PR_SET_TIMERSLACK, 1); /* else a message of a rate goes out up to 50 us late */
@@ -115,7 +117,7 @@ static uint64_t look_up_least(struct drive *drive)
 /* How many the windows take now: none between full and half empty, unless a rate says when. */
 static uint64_t room(struct drive *drive)
 {
-    uint64_t window = drive->peer->plan.window, ahead = DRIVE_AHEAD, half = DRIVE_AHEAD / 2;
+    uint64_t window = drive->peer->plan.window, ahead = drive->ahead, half = drive->ahead / 2;
 
     if (drive->sent - drive->least >= half)
         look_up_least(drive);
@@ -177,6 +179,15 @@ static uint64_t patience(const struct drive *drive, uint64_t last, uint64_t now)
     return DRIVE_STALL_S * SECOND - (now - last);
 }
 
+static void pause_first(const struct drive *drive)
+{
+    const struct bench_plan *plan = &drive->peer->plan;
+    struct timespec pause = {.tv_nsec = (long)drive->pause_ns};
+
+    if (drive->pause_ns != 0 && plan->rate == 0 && plan->window >= DRIVE_PAUSES)
+        nanosleep(&pause, NULL);
+}
+
 static void wait_for(struct drive *drive, bool publishing, bool more, uint64_t *last)
 {
     struct epoll_event events[EVENTS];
@@ -188,6 +199,8 @@ static void wait_for(struct drive *drive, bool publishing, bool more, uint64_t *
         wait = next < wait && room(drive) != 0 ? next : wait;
     }
     struct timespec timeout = {.tv_sec = (time_t)(wait / SECOND), .tv_nsec = (long)(wait % SECOND)};
+    if (!more)
+        pause_first(drive);
     int count = epoll_pwait2(drive->epoll, events, EVENTS, &timeout, NULL);
     if (count < 0 && errno != EINTR)
         peer_fail("epoll_pwait2: %s", strerror(errno));

@@ -3,14 +3,20 @@
  *
  * One connection publishes; up to plan.subscribers others are delivered to. A window is refilled when half of it is
  * acknowledged, so that the broker always has work before it. In live modes publishing is also never more than
- * DRIVE_AHEAD messages ahead of the slowest subscriber: what is measured stays live, and no queue in a broker grows
- * beyond that. A broker that says nothing for DRIVE_STALL_S ends the process by peer_fail(). */
+ * `ahead` messages ahead of the slowest subscriber: what is measured stays live, and no queue in a broker grows
+ * beyond that.
+ *
+ * A generator that waits for every packet is woken for every packet, which the broker pays for and, where both share
+ * a machine, the generator too. With a pause it reads what came in meanwhile in one go, while the broker lives on the
+ * other half of the window. There is none at a rate, where latency is measured, nor with a window below DRIVE_PAUSES.
+ *
+ * A broker that says nothing for DRIVE_STALL_S ends the process by peer_fail(). */
 #ifndef PSBROKER_TESTS_DRIVE_H
 #define PSBROKER_TESTS_DRIVE_H
 
 #include "peer.h"
 
-enum { DRIVE_AHEAD = 65536, DRIVE_STALL_S = 20 };
+enum { DRIVE_AHEAD = 65536, DRIVE_STALL_S = 20, DRIVE_PAUSES = 1000 };
 
 struct drive;
 
@@ -30,6 +36,8 @@ struct drive {
     int epoll;
     bool unacknowledged; /* the protocol has no acknowledgements: a message is through when it is delivered */
     bool filling;        /* the window, until it is full */
+    uint64_t ahead;    /* of the slowest subscriber, at most; DRIVE_AHEAD unless changed after drive_init() */
+    uint64_t pause_ns; /* before each look at what came in, see above; 0 unless changed after drive_init() */
     uint64_t sent, acknowledged;
     uint64_t *sent_at;    /* of the messages in flight, by number modulo window */
     unsigned subscribers; /* attached */
