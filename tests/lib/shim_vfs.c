@@ -34,22 +34,31 @@ static sqlite3_file *real(sqlite3_file *file)
     return ours(file)->real;
 }
 
+static int before(enum shim_operation operation, sqlite3_file *file)
+{
+    return hooks.before == NULL ? SQLITE_OK : hooks.before(operation, ours(file)->kind);
+}
+
 static int hooked_write(sqlite3_file *file, const void *bytes, int size, sqlite3_int64 offset)
 {
-    return hooks.write(ours(file), bytes, size, offset);
+    int rc = before(SHIM_WRITE, file);
+    return rc != SQLITE_OK ? rc : hooks.write(ours(file), bytes, size, offset);
 }
 static int hooked_sync(sqlite3_file *file, int flags)
 {
-    return hooks.sync(ours(file), flags);
+    int rc = before(SHIM_SYNC, file);
+    return rc != SQLITE_OK ? rc : hooks.sync(ours(file), flags);
 }
 static int hooked_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-    return hooks.truncate(ours(file), size);
+    int rc = before(SHIM_TRUNCATE, file);
+    return rc != SQLITE_OK ? rc : hooks.truncate(ours(file), size);
 }
 static int hooked_remove(sqlite3_vfs *vfs, const char *path, int sync_directory)
 {
     (void)vfs;
-    return hooks.remove(path, sync_directory);
+    int rc = hooks.before == NULL ? SQLITE_OK : hooks.before(SHIM_REMOVE, SHIM_WAL);
+    return rc != SQLITE_OK ? rc : hooks.remove(path, sync_directory);
 }
 
 static int pass_close(sqlite3_file *file)
@@ -58,15 +67,18 @@ static int pass_close(sqlite3_file *file)
 }
 static int pass_read(sqlite3_file *file, void *to, int size, sqlite3_int64 offset)
 {
-    return real(file)->pMethods->xRead(real(file), to, size, offset);
+    int rc = before(SHIM_READ, file);
+    return rc != SQLITE_OK ? rc : real(file)->pMethods->xRead(real(file), to, size, offset);
 }
 static int pass_file_size(sqlite3_file *file, sqlite3_int64 *size)
 {
-    return real(file)->pMethods->xFileSize(real(file), size);
+    int rc = before(SHIM_FILE_SIZE, file);
+    return rc != SQLITE_OK ? rc : real(file)->pMethods->xFileSize(real(file), size);
 }
 static int pass_lock(sqlite3_file *file, int level)
 {
-    return real(file)->pMethods->xLock(real(file), level);
+    int rc = before(SHIM_LOCK, file);
+    return rc != SQLITE_OK ? rc : real(file)->pMethods->xLock(real(file), level);
 }
 static int pass_unlock(sqlite3_file *file, int level)
 {
@@ -90,7 +102,8 @@ static int pass_characteristics(sqlite3_file *file)
 }
 static int pass_shm_map(sqlite3_file *file, int region, int size, int extend, void volatile **memory)
 {
-    return real(file)->pMethods->xShmMap(real(file), region, size, extend, memory);
+    int rc = before(SHIM_SHM_MAP, file);
+    return rc != SQLITE_OK ? rc : real(file)->pMethods->xShmMap(real(file), region, size, extend, memory);
 }
 static int pass_shm_lock(sqlite3_file *file, int offset, int count, int flags)
 {
@@ -144,7 +157,10 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int
         return real_vfs->xOpen(real_vfs, name, file, flags, out_flags);
     struct shim_file *opened = ours(file);
     *opened = (struct shim_file){.real = (sqlite3_file *)(opened + 1), .path = name, .kind = kind};
-    int rc = real_vfs->xOpen(real_vfs, name, opened->real, flags, out_flags);
+    int rc = before(SHIM_OPEN, file);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = real_vfs->xOpen(real_vfs, name, opened->real, flags, out_flags);
     if (opened->real->pMethods != NULL)
         opened->base.pMethods = &methods;
     return rc;
@@ -154,7 +170,8 @@ void shim_vfs_install(const char *name, const struct shim_hooks *given)
 {
     if (real_vfs != NULL)
         return;
-    hooks = (struct shim_hooks){.write = given->write != NULL ? given->write : shim_write,
+    hooks = (struct shim_hooks){.before = given->before,
+                                .write = given->write != NULL ? given->write : shim_write,
                                 .sync = given->sync != NULL ? given->sync : shim_sync,
                                 .truncate = given->truncate != NULL ? given->truncate : shim_truncate,
                                 .remove = given->remove != NULL ? given->remove : shim_remove};

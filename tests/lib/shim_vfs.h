@@ -15,12 +15,26 @@ struct shim_file {
     enum shim_kind kind;
 };
 
-/* Each gives a result code of SQLite; a member that is NULL stands for passing on. */
+enum shim_operation {
+    SHIM_OPEN,
+    SHIM_READ,
+    SHIM_WRITE,
+    SHIM_TRUNCATE,
+    SHIM_SYNC,
+    SHIM_FILE_SIZE,
+    SHIM_LOCK,
+    SHIM_SHM_MAP,
+    SHIM_REMOVE
+};
+
+/* Each gives a result code of SQLite; a member that is NULL stands for passing on. `before` comes first: what it fails
+ * is not done. */
 struct shim_hooks {
+    int (*before)(enum shim_operation operation, enum shim_kind kind);
     int (*write)(struct shim_file *file, const void *bytes, int size, sqlite3_int64 offset);
     int (*sync)(struct shim_file *file, int flags);
     int (*truncate)(struct shim_file *file, sqlite3_int64 size);
-    int (*remove)(const char *path, int sync_directory);
+    int (*remove)(const char *path, int sync_directory); /* of any file */
 };
 
 /* Before the first database is opened, once, for the life of the process. */

@@ -128,13 +128,24 @@ static void forget_topics(struct caller *caller)
     caller->topic_count = 0;
 }
 
-static void open_store(struct caller *caller)
+static enum ps_status try_open(struct caller *caller)
 {
-    caller->store = caller->body->open(caller->directory, caller->max_topics, &caller->opened);
+    enum ps_status status =
+        caller->body->open(caller->directory, caller->max_topics, &caller->store, &caller->opened);
+    if (status != PS_OK)
+        return status;
     caller->state = caller->opened.state;
     store_load(caller->store, learn_load, caller);
-    HOLDS(store_reader_new(caller->store, &caller->reader) == PS_OK,
-          "store_reader_new(caller->store, &caller->reader) == PS_OK");
+    status = store_reader_new(caller->store, &caller->reader);
+    if (status != PS_OK)
+        store_close(caller->store);
+    return status;
+}
+
+static void open_store(struct caller *caller)
+{
+    enum ps_status status = try_open(caller);
+    HOLDS(status == PS_OK, "open: %s", ps_status_name(status));
 }
 
 static void close_store(struct caller *caller)
@@ -144,30 +155,36 @@ static void close_store(struct caller *caller)
     forget_topics(caller);
 }
 
-static void open_first(struct caller *caller)
-{
-    caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
-    open_store(caller);
-}
-
 void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics)
 {
     *caller = (struct caller){.body = body, .max_topics = max_topics};
     HOLDS(tmpdir_make(caller->directory), "no directory");
-    open_first(caller);
+    caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
+    open_store(caller);
 }
 
-void caller_open_in(struct caller *caller, const struct body *body, const char *directory)
+enum ps_status caller_open_in(struct caller *caller, const struct body *body, const char *directory)
 {
     *caller = (struct caller){.body = body};
     snprintf(caller->directory, sizeof caller->directory, "%s", directory);
-    open_first(caller);
+    caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
+    enum ps_status status = try_open(caller);
+    if (status != PS_OK) {
+        forget_topics(caller);
+        free(caller->topics);
+    }
+    return status;
+}
+
+void caller_leave(struct caller *caller)
+{
+    close_store(caller);
+    free(caller->topics);
 }
 
 void caller_close(struct caller *caller)
 {
-    close_store(caller);
-    free(caller->topics);
+    caller_leave(caller);
     tmpdir_remove(caller->directory);
 }
 
@@ -188,17 +205,23 @@ void caller_run(const struct body *body, void (*run)(struct caller *caller))
 
 /* --------------------------------------------------------------------------------------------- operations */
 
-void caller_commit(struct caller *caller, struct store_op *ops, size_t count)
+enum ps_status caller_try_commit(struct caller *caller, struct store_op *ops, size_t count)
 {
     struct store_op **pointers = calloc(count, sizeof *pointers);
     for (size_t i = 0; i < count; i++)
         pointers[i] = &ops[i];
     enum ps_status status = store_commit(caller->store, pointers, count, &caller->state);
-    HOLDS(status == PS_OK, "commit: %s", ps_status_name(status));
     free(pointers);
     for (size_t i = 0; i < count; i++)
         learn(caller, &ops[i]);
     drop_indexed(caller);
+    return status;
+}
+
+void caller_commit(struct caller *caller, struct store_op *ops, size_t count)
+{
+    enum ps_status status = caller_try_commit(caller, ops, count);
+    HOLDS(status == PS_OK, "commit: %s", ps_status_name(status));
 }
 
 enum ps_status caller_do(struct caller *caller, struct store_op *op)

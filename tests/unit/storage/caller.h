@@ -34,15 +34,19 @@ extern char test_note[64];
 
 /* Opens a new store of that body in a directory of its own; closing removes it. */
 void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics);
-/* The same over what is in that directory, which then belongs to the caller. */
-void caller_open_in(struct caller *caller, const struct body *body, const char *directory);
 void caller_close(struct caller *caller);
+/* Opens what is in that directory. When that fails there is nothing to close. */
+enum ps_status caller_open_in(struct caller *caller, const struct body *body, const char *directory);
+/* Closes the store and leaves its directory. */
+void caller_leave(struct caller *caller);
 /* Closes the store, opens it again and learns everything from it. */
 void caller_reopen(struct caller *caller);
 
 /* Commits, expects the commit itself to work, and learns from the results. */
 void caller_commit(struct caller *caller, struct store_op *ops, size_t count);
-/* The same with one operation; returns its status. */
+/* The same, and the commit itself may fail. */
+enum ps_status caller_try_commit(struct caller *caller, struct store_op *ops, size_t count);
+/* With one operation that the commit itself takes; returns its status. */
 enum ps_status caller_do(struct caller *caller, struct store_op *op);
 /* Works until there is nothing left to do. */
 void caller_work(struct caller *caller);
