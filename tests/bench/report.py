@@ -1,6 +1,6 @@
 """From runs to the tables: medians, ratios, Markdown."""
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 UNITS = {"msgs_per_s": "msg/s", "p50_ms": "ms", "p99_ms": "ms"}
 
@@ -13,18 +13,20 @@ class Run:
     options: tuple = ()
     figure: str = "msgs_per_s"
 
-    def work(self, scale=1):
-        """Its words on the command line; with a scale below 1 fewer messages and less time."""
+    def work(self):
+        """Its words on the command line."""
         words = [self.mode]
         for name, value in self.options:
             words.append("--" + name.replace("_", "-"))
-            if name == "messages":
-                value = max(10, round(value * scale))
-            elif name == "duration":
-                value = f"{max(0.2, value * scale):g}s"
             if value is not True:
-                words.append(str(value))
+                words.append(f"{value:g}s" if name == "duration" else str(value))
         return words
+
+    def scaled(self, scale):
+        """The same with fewer messages or less time."""
+        least = {"messages": 10, "duration": 0.2}
+        return replace(self, options=tuple((name, max(least[name], type(value)(value * scale)) if name in least else value)
+                                           for name, value in self.options))
 
     def unit(self):
         return UNITS.get(self.figure, self.figure)
@@ -37,6 +39,9 @@ class Row:
     against: Run
     target: float | None = None  # None: for information
     lower: bool = False  # the ratio must not exceed the target, instead of reaching it
+
+    def scaled(self, scale):
+        return replace(self, ours=self.ours.scaled(scale), against=self.against.scaled(scale))
 
 
 class Samples:

@@ -115,9 +115,10 @@ class Rounds(unittest.TestCase):
         self.assertEqual([len(samples.found) for _, samples in works], [3, 2])
 
     def test_words_of_a_run(self):
-        run = compare.of("psbroker", "replay", messages=1000, one_topic=True, duration=5, size=100)
+        run = compare.of("psbroker", "replay", messages=1000, one_topic=True, duration=5.0, size=100)
         self.assertEqual(run.work(), ["replay", "--messages", "1000", "--one-topic", "--duration", "5s", "--size", "100"])
-        self.assertEqual(run.work(0.02), ["replay", "--messages", "20", "--one-topic", "--duration", "0.2s", "--size", "100"])
+        self.assertEqual(run.scaled(0.02).work(), ["replay", "--messages", "20", "--one-topic", "--duration", "0.2s", "--size", "100"])
+        self.assertEqual(run.scaled(0.1).work()[-3], "0.5s")
 
     def test_every_row_can_run(self):
         known = dict.fromkeys(("psbroker", "psctl", "ceiling", "peers", "here", "port", "data"), "x")
@@ -249,8 +250,8 @@ class WholeProgram(Case):
                                       r"synced at every commit \| [\d,]+ msg/s \| \d+\.\d\d \| ≥ 0.7 \| (yes|NO) \|")
         self.assertRegex(done.stdout, r"fdatasync \| median \d+\.\d{3} ms, p99 \d+\.\d{3} ms")
         self.assertIn("| SQLite | 3.", done.stdout)
-        self.assertRegex(done.stdout, r"\| ceiling \| `single --messages 10000` \| \d+% \|  \| 1 \|")
-        self.assertRegex(done.stdout, r"\| psbroker \| `pub --messages 8000 --window 1` \| \d+% \| \d+% \| [\d.]+ \|")
+        self.assertRegex(done.stdout, r"\| ceiling \| `single --messages 200` \| \d+% \|  \| 1 \|")
+        self.assertRegex(done.stdout, r"\| psbroker \| `pub --messages 160 --window 1` \| \d+% \| \d+% \| [\d.]+ \|")
         self.assertEqual(len(re.findall(r"^1/1 ", done.stderr, re.M)), 2)
 
     def test_an_interrupt_ends_the_servers(self):
