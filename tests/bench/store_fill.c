@@ -26,17 +26,17 @@ void fill_init(struct fill *fill)
     fill->ops = calloc(fill->batch, sizeof *fill->ops);
     fill->pointers = calloc(fill->batch, sizeof *fill->pointers);
     fill->names = calloc(fill->topics, sizeof *fill->names);
-    fill->payload = malloc(fill->payload_bytes + 1);
+    fill->payloads = malloc(fill->batch * fill->payload_bytes + 1);
     MICRO_REQUIRE(fill->rows != NULL && fill->ops != NULL && fill->pointers != NULL && fill->names != NULL &&
-                  fill->payload != NULL);
-    memset(fill->payload, 'x', fill->payload_bytes);
+                  fill->payloads != NULL);
+    memset(fill->payloads, 'x', fill->batch * fill->payload_bytes);
     for (size_t i = 0; i < fill->topics; i++)
         snprintf(fill->names[i], sizeof fill->names[i], "topic/%zu", i);
 }
 
 void fill_deinit(struct fill *fill)
 {
-    free(fill->payload);
+    free(fill->payloads);
     free(fill->names);
     free(fill->pointers);
     free(fill->ops);
@@ -67,26 +67,34 @@ void fill_open(struct fill *fill)
     }
     fill->store = open_store(fill->directory);
     fill->slowest = 0;
-    fill->turn = 0;
+    fill->dice = dice_of(1);
+}
+
+/* One topic is one operation; with more, each message is one, to a topic at random, as they come from the wire. */
+static size_t lay_out(struct fill *fill, size_t count)
+{
+    size_t used = fill->topics == 1 ? 1 : count;
+
+    for (size_t i = 0; i < count; i++)
+        fill->rows[i] =
+            (struct message){.payload = {fill->payloads + i * fill->payload_bytes, fill->payload_bytes}};
+    for (size_t i = 0; i < used; i++) {
+        const char *topic = fill->names[dice_below(&fill->dice, fill->topics)];
+
+        fill->ops[i] = (struct store_op){.kind = STORE_APPEND,
+                                         .append = {.topic = span_of(topic),
+                                                    .messages = fill->rows + i,
+                                                    .count = (uint32_t)(count / used)}};
+        fill->pointers[i] = &fill->ops[i];
+    }
+    return used;
 }
 
 static void commit(struct fill *fill, size_t count)
 {
-    size_t used = count < fill->topics ? count : fill->topics;
-    struct message *row = fill->rows;
+    size_t used = lay_out(fill, count);
     double started = now();
 
-    for (size_t i = 0; i < used; i++) {
-        size_t share = count / used + (i < count % used);
-
-        fill->ops[i] = (struct store_op){
-            .kind = STORE_APPEND,
-            .append = {.topic = span_of(fill->names[fill->turn]), .messages = row, .count = (uint32_t)share}};
-        for (size_t k = 0; k < share; k++)
-            *row++ = (struct message){.payload = {fill->payload, fill->payload_bytes}};
-        fill->pointers[i] = &fill->ops[i];
-        fill->turn = (fill->turn + 1) % fill->topics;
-    }
     MICRO_REQUIRE(store_commit(fill->store, fill->pointers, used, &fill->state) == PS_OK);
     for (size_t i = 0; i < used; i++)
         MICRO_REQUIRE(fill->ops[i].status == PS_OK);

@@ -3,6 +3,7 @@
 #ifndef PSBROKER_TESTS_STORE_FILL_H
 #define PSBROKER_TESTS_STORE_FILL_H
 
+#include "dice.h"
 #include "store.h"
 
 enum { FILL_MOST_TOPICS = 10000, FILL_NAME_BYTES = 32, FILL_DIRECTORY_BYTES = 256 };
@@ -14,12 +15,12 @@ struct fill {
     struct store *store;
     struct store_state state; /* of the last commit */
     double slowest;           /* commit, seconds */
-    size_t turn;              /* the topic that is next */
+    struct dice dice;
     struct message *rows;
     struct store_op *ops;
     struct store_op **pointers;
     char (*names)[FILL_NAME_BYTES];
-    uint8_t *payload;
+    uint8_t *payloads; /* of a batch: each message has its own */
 };
 
 void fill_init(struct fill *fill);
@@ -27,8 +28,7 @@ void fill_deinit(struct fill *fill);
 
 /* A new, empty store. */
 void fill_open(struct fill *fill);
-/* Appends `count` messages in commits of a batch. Messages go to the topics in turn, as from many publishers; those of
- * one commit are grouped by topic. */
+/* Appends `count` messages in commits of a batch, each to a topic at random. */
 void fill_append(struct fill *fill, uint64_t count);
 /* Ends it cleanly. */
 void fill_close(struct fill *fill);
