@@ -81,7 +81,7 @@ SAME_WORK = [Row("a million XADD of 100 bytes, 1 connection, pipeline of 1000", 
                  of("redis-benchmark", "pub", messages=1_000_000, window=1000), 0.9)]
 REASONS = {
     "psbroker": "psctl bench is psbroker's own tool",
-    "jetstream": "its own tool, `nats bench`, is no Debian package; ours is up to 1.7 times as fast as their C library (peers/README.md)",
+    "jetstream": "its own tool, `nats bench`, is no Debian package; ours loads it 1.1 to 1.7 times as much as its C library (peers/README.md)",
     "nats": "as for JetStream",
     "mosquitto": "its own tools, mosquitto_pub and mosquitto_sub, handle a message at a time; ours, by the buffer, publishes twice as fast",
 }
