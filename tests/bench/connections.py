@@ -119,11 +119,11 @@ def warm_up(connect, rounds=WARM_UP_ROUNDS):
         crowd.close()
 
 
-def measure(broker, count, connect=None, progress=lambda text: None):
+def measure(broker, count, connect=None, progress=lambda text: None, rounds=WARM_UP_ROUNDS):
     """Figures of a running Broker: seconds to connect, and bytes of its memory an idle connection by stage.
     The connections are closed again."""
     connect = connect or (lambda: Wire(broker.port, hello=False))
-    warm_up(connect)
+    warm_up(connect, rounds)
     before = settled_memory(broker.pid)
     crowd = Crowd(connect)
     figures = {"connections": count, "warmed_up_bytes": before}

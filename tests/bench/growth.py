@@ -12,13 +12,13 @@ import argparse
 import datetime
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
+import connections
 import growth_file
 import growth_memory
 import growth_plots
@@ -30,16 +30,18 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 FULL = {
     "payloads": [100, 1024], "step_mb": 125, "restart_gb": [0.1, 0.5, 1, 2, 3, 4, 5], "before_kill": 200_000,
     "topics": 10000, "depth": 100_000_000, "depth_step": 5_000_000, "depth_payload": 8,
-    "history": 3_000_000, "replays": 4, "turns": 4, "turn_s": 6,
+    "history": 1_000_000, "replays": 4, "turns": 4, "turn_s": 8,
     "subscriptions": [0, 10000, 25000, 50000, 75000, 100000],
-    "stopped": [0, 100, 250, 500, 750, 1000], "stopped_s": 3,
+    "connections": [1000, 2500, 5000, 10000], "warm_up": connections.WARM_UP_ROUNDS,
+    "stopped": [0, 100, 250, 500, 1000], "stopped_s": 2, "stopped_history": 1_000_000,
 }
 QUICK = {
     "payloads": [100, 1024], "step_mb": 10, "restart_gb": [0.03, 0.08], "before_kill": 10_000,
     "topics": 100, "depth": 100_000, "depth_step": 50_000, "depth_payload": 8,
     "history": 20_000, "replays": 2, "turns": 1, "turn_s": 0.3,
     "subscriptions": [0, 1000, 3000],
-    "stopped": [0, 5], "stopped_s": 0.2,
+    "connections": [10, 20], "warm_up": 1,
+    "stopped": [0, 5], "stopped_s": 0.2, "stopped_history": 20_000,
 }
 
 
@@ -61,6 +63,8 @@ PARTS = {
                 "the WAL beside 4 continuous replays, and what they leave of the publish rate"),
     "subscriptions": Part(growth_memory.subscriptions_part, growth_plots.subscriptions_charts, 60, 1,
                           "up to 100,000 idle durable subscriptions: file, memory, restart"),
+    "connections": Part(growth_memory.connections_part, growth_plots.connections_charts, 60, 2,
+                        "up to 10,000 idle connections: memory"),
     "stopped": Part(growth_memory.stopped_part, growth_plots.stopped_charts, 60, 8,
                     "up to 1000 stopped subscribers beside full-rate publishing: memory"),
 }
@@ -106,13 +110,6 @@ def refuse_unless_fit(directory, names, quick):
         sys.exit(f"{directory} has {free:.1f} GB free, {' '.join(names)} may need {needed:g} GB")
 
 
-def raise_descriptor_limit(needed):
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        sys.exit(f"{needed} file descriptors are needed, the hard limit is {hard} (ulimit -Hn)")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))
-
-
 def draw(results, directory):
     os.makedirs(directory, exist_ok=True)
     for name, figures in results["parts"].items():
@@ -132,7 +129,7 @@ def load(path):
 def measure(names, options):
     sizes = QUICK if options.quick else FULL
     refuse_unless_fit(options.data, names, options.quick)
-    raise_descriptor_limit(sizes["stopped"][-1] + 200)
+    connections.raise_descriptor_limit()
     results, progress = load(options.json), Progress(names, 0.02 if options.quick else 1)
     for name in names:
         progress.part(name)

@@ -17,7 +17,7 @@ import time
 import wire
 from wire import Wire, pb
 
-from psbroker_test import PSCTL, Broker
+from psbroker_test import PSCTL, Broker, current_memory
 
 MEBIBYTE = 1 << 20
 ENDLESS = 10 ** 12  # the most that psctl bench takes
@@ -87,30 +87,13 @@ class Server:
                 os.close(fd)
 
     def memory_bytes(self):
-        return self._status("VmRSS") * 1024
+        return current_memory(self.broker.pid)
 
     def peak_bytes(self):
-        return self._status("VmHWM") * 1024
+        return self.broker.peak_memory()
 
     def threads(self):
-        return self._status("Threads")
-
-    def _status(self, name):
-        with open(f"/proc/{self.broker.pid}/status", encoding="ascii") as status:
-            for line in status:
-                if line.startswith(name + ":"):
-                    return int(line.split()[1])
-        raise AssertionError(name)
-
-    def settled_memory(self, still=0.5):
-        """Resident bytes once they have not fallen any more for a while."""
-        least, since = self.memory_bytes(), time.monotonic()
-        while time.monotonic() - since < still:
-            time.sleep(0.05)
-            now = self.memory_bytes()
-            if now < least:
-                least, since = now, time.monotonic()
-        return least
+        return len(os.listdir(f"/proc/{self.broker.pid}/task"))
 
 
 class Publisher:
@@ -238,13 +221,13 @@ class Replays:
 
 
 class Stopped:
-    """Subscribers with endless credit that never read."""
+    """Subscribers with endless credit that never read; each at one of the starts."""
 
-    def __init__(self, server, filter, count):
+    def __init__(self, server, filter, starts):
         self.clients = []
-        for _ in range(count):
+        for start in starts:
             client = Wire(server.broker.port)
-            client.subscribe(filter)
+            client.subscribe(filter, start=start)
             self.clients.append(client)
 
     def __enter__(self):

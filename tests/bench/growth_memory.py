@@ -1,13 +1,14 @@
-"""Growth of memory: idle durable subscriptions, subscribers that have stopped.
+"""Growth of memory: idle durable subscriptions, idle connections, subscribers that have stopped.
 
 Each part is a function (place, sizes, progress) -> figures, as in growth_file.py.
 """
 import time
 
+import connections
 import wire
 from wire import Wire, pb
 
-from growth_load import Meter, Publisher, Server, Stopped
+from growth_load import Meter, Publisher, Server, Stopped, published, topic_names
 
 PER_CONNECTION = 500  # subscriptions that are made over one
 
@@ -46,7 +47,7 @@ def subscriptions_part(place, sizes, progress):
             server.kill()
             seconds = server.start()
             point = {"subscriptions": count, "restart_s": seconds, "recovered_ms": server.recovered_ms(),
-                     "threads": server.threads(), "memory_mb": server.settled_memory() / 1e6}
+                     "threads": server.threads(), "memory_mb": connections.settled_memory(server.broker.pid) / 1e6}
             server.terminate()  # empties the WAL
             point["file_bytes"] = server.file_bytes()
             server.start()
@@ -55,33 +56,52 @@ def subscriptions_part(place, sizes, progress):
     return {"points": points}
 
 
-def stopped_part(place, sizes, progress):
-    """Memory and publish rate beside subscribers that take nothing, at full rate."""
-    points, counts = [], sizes["stopped"]
+def connections_part(place, sizes, progress):
+    """Resident memory of idle connections, by what they have done before."""
+    points, counts = [], sizes["connections"]
     for number, count in enumerate(counts):
-        with Server(place) as server, Stopped(server, "#", count):
-            with Publisher(server) as publisher:
-                all_stand_still(server, publisher)
-                meter = Meter(server)
-                end, memory = time.monotonic() + sizes["stopped_s"], 0
-                while time.monotonic() < end:
-                    publisher.check()
-                    memory = max(memory, server.memory_bytes())
-                    time.sleep(0.05)
-                rate, info = meter.look()
-            points.append({"stopped": count, "msgs_per_s": rate, "memory_mb": memory / 1e6,
-                           "peak_mb": server.peak_bytes() / 1e6, "queued_mb": info.queued_bytes / 1e6})
-        progress((number + 1) / len(counts), f"{count} stopped subscribers")
+        with Server(place) as server:
+            points.append(connections.measure(server.broker, count, rounds=sizes["warm_up"]))
+        progress((number + 1) / len(counts), f"{count} connections")
     return {"points": points}
+
+
+def stopped_part(place, sizes, progress):
+    """Memory and publish rate beside subscribers that take nothing, at full rate: stopped at the end of the log, where
+    they share what they hold, or each somewhere in history, where each holds something else."""
+    figures, counts = {"live": [], "history": []}, sizes["stopped"]
+    for number, count in enumerate(counts):
+        for kind, points in figures.items():
+            with Server(place) as server:
+                published(server, sizes["stopped_history"])
+                (topic,) = topic_names(server)
+                step = server.info().messages // max(count, 1)
+                starts = [wire.at(index * step) for index in range(count)] if kind == "history" else [wire.NEW] * count
+                with Stopped(server, topic if kind == "history" else "#", starts):
+                    points.append({"stopped": count, **beside_stopped(server, sizes["stopped_s"])})
+        progress((number + 1) / len(counts), f"{count} stopped subscribers")
+    return figures
+
+
+def beside_stopped(server, seconds):
+    with Publisher(server) as publisher:
+        all_stand_still(server, publisher)
+        meter, end = Meter(server), time.monotonic() + seconds
+        while time.monotonic() < end:
+            publisher.check()
+            time.sleep(0.05)
+        rate, info = meter.look()
+    return {"msgs_per_s": rate, "peak_mb": server.peak_bytes() / 1e6, "queued_mb": info.queued_bytes / 1e6}
 
 
 def all_stand_still(server, publisher, still=0.5):
     """Waits until something was published and nothing has been delivered for a while."""
     info, since = server.info(), time.monotonic()
-    while info.messages == 0 or time.monotonic() - since < still:
+    begin = info.messages
+    while info.messages == begin or time.monotonic() - since < still:
         publisher.check()
         time.sleep(0.05)
         now = server.info()
-        if now.delivered != info.delivered or now.messages == 0:
+        if now.delivered != info.delivered or now.messages == begin:
             since = time.monotonic()
         info = now

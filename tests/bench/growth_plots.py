@@ -39,12 +39,12 @@ def wal_charts(figures):
                   f"Publishing at full rate, 100-byte payloads; beside replays it keeps {figures['ratio']:.2f} of its rate.")
     panel = chart.panel("seconds", "MB")
     panel.line("file psbroker.db-wal", [(each["s"], each["wal_mb"]) for each in samples], marks=False)
-    panel.shade("replays under way", figures["spans"])
+    panel.shade("beside replays", figures["spans"])
     panel = chart.panel("seconds", "messages/s")
     panel.line("published", [(each["s"], each["published_per_s"]) for each in samples], marks=False)
     panel.line("replayed, all together", [(each["s"], each["replayed_per_s"]) for each in samples], marks=False)
-    panel.target("0.6 of the median without replays", 0.6 * figures["alone"])
-    panel.shade("replays under way", figures["spans"])
+    panel.target("0.6 of the median without", 0.6 * figures["alone"])
+    panel.shade("beside replays", figures["spans"])
     return {"wal.svg": chart}
 
 
@@ -68,19 +68,40 @@ def subscriptions_charts(figures):
     return {"subscriptions.svg": chart}
 
 
-def bound_mb(connections):
-    """What broker/README.md states: budgets of the broker, and for each connection what may be handed to its socket."""
-    fixed = 64 + 32 + 16 + 2 * 2 + 10
-    return (fixed + connections * (256 + 128) / 1024) * MEBIBYTE / 1e6
+def connections_charts(figures):
+    points = figures["points"]
+    worst = max(each["worked_bytes_each"] for each in points) / KIBIBYTE
+    chart = Chart("Idle connections", "Growth of psbroker's resident memory, all connections idle when it is measured; "
+                  f"at most {worst:.1f} KiB each.")
+    panel = chart.panel("connections", "MiB")
+    for name, text in (("connected", "connected"), ("subscribed", "half of them subscribed"),
+                       ("worked", "each has published, half received")):
+        panel.line(text, [(0, 0)] + [(each["connections"], each["connections"] * each[name + "_bytes_each"] / MEBIBYTE)
+                                     for each in points])
+    panel.target("16 KiB each", [(count, count * 16 * KIBIBYTE / MEBIBYTE)
+                                 for count in (0, points[-1]["connections"])])
+    return {"connections.svg": chart}
+
+
+# The budgets that broker/README.md lists. Decoding and the program itself are in the remainder.
+COMMITS, TAIL, CACHES, REMAINDER = 64, 32, 16 + 2 * 2, 16
+SOCKET, SLICES = 256 / 1024, 4 * 256 / 1024
+
+
+def bound_mb(stopped):
+    """The most that all budgets allow together."""
+    return (COMMITS + TAIL + CACHES + REMAINDER + stopped * (SOCKET + SLICES)) * MEBIBYTE / 1e6
 
 
 def stopped_charts(figures):
-    points = figures["points"]
-    chart = Chart("Stopped subscribers", "They subscribe to all, give endless credit and never read; published at full rate.")
-    panel = chart.panel("stopped subscribers", "MB")
-    panel.line("resident memory of psbroker, peak", [(each["stopped"], each["peak_mb"]) for each in points])
-    panel.line("when all stand still", [(each["stopped"], each["memory_mb"]) for each in points])
-    panel.target("stated bound", [(each["stopped"], bound_mb(each["stopped"])) for each in (points[0], points[-1])])
-    panel = chart.panel("stopped subscribers", "messages/s")
-    panel.line("published when all stand still", [(each["stopped"], each["msgs_per_s"]) for each in points])
+    chart = Chart("Stopped subscribers", "They give endless credit and never read, while a publisher goes at full rate.")
+    kinds = (("live", "stopped at the end of the log"), ("history", "each stopped somewhere in history"))
+    panel = chart.panel("stopped subscribers", "MB of memory, peak")
+    for kind, text in kinds:
+        panel.line(text, [(each["stopped"], each["peak_mb"]) for each in figures[kind]])
+    panel.target("all budgets together", [(each["stopped"], bound_mb(each["stopped"]))
+                                          for each in (figures["live"][0], figures["live"][-1])])
+    panel = chart.panel("stopped subscribers", "published messages/s")
+    for kind, text in kinds:
+        panel.line(text, [(each["stopped"], each["msgs_per_s"]) for each in figures[kind]])
     return {"stopped.svg": chart}

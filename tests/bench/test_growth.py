@@ -72,11 +72,16 @@ class Growth(Case):
         self.assertEqual(len({point["threads"] for point in points}), 1)
         self.assert_plots("subscriptions.svg")
 
+    def test_connections(self):
+        points = self.quick("connections")["points"]
+        self.assertEqual([point["connections"] for point in points], [10, 20])
+        self.assert_plots("connections.svg")
+
     def test_stopped(self):
-        points = self.quick("stopped")["points"]
-        self.assertEqual([point["stopped"] for point in points], [0, 5])
-        self.assertTrue(all(point["msgs_per_s"] > 0 for point in points))
-        self.assertGreater(points[-1]["queued_mb"], 0)
+        found = self.quick("stopped")
+        for kind in ("live", "history"):
+            self.assertEqual([point["stopped"] for point in found[kind]], [0, 5])
+            self.assertTrue(all(point["msgs_per_s"] > 0 for point in found[kind]))
         self.assert_plots("stopped.svg")
 
     def test_what_was_measured_is_kept_and_drawn_again(self):
