@@ -56,6 +56,7 @@ struct bench {
     unsigned open;  /* connections that are not closed */
     unsigned ready; /* of those that this phase waits for */
     unsigned turn;  /* the publisher that begins */
+    bool cut_short; /* more could have been published, but for the others' sake */
 
     char prefix[BENCH_PREFIX_BYTES], filter[BENCH_TOPIC_BYTES];
     char (*names)[BENCH_TOPIC_BYTES];
@@ -74,6 +75,7 @@ struct bench {
     unsigned now_calls;
     uv_prepare_t prepare;
     uv_check_t check;
+    uv_idle_t hurry;
     uv_timer_t ticker, deadline, patience;
     uv_poll_t pace;
     int pace_fd; /* -1: not paced */

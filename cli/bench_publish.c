@@ -134,6 +134,7 @@ void bench_pump(struct bench *bench)
     uint64_t left = allowance(bench);
     uint64_t share = (left - (left != 0)) / clients + 1;
 
+    bench->cut_short = false;
     for (unsigned i = 0; i < clients && left != 0; i++) {
         struct bench_publisher *publisher = &bench->publishers[bench->turn];
         uint64_t most = share < BURST ? share : BURST;
@@ -141,6 +142,7 @@ void bench_pump(struct bench *bench)
             most--;
             left--;
         }
+        bench->cut_short |= most == 0 && left != 0;
         bench->turn = (bench->turn + 1) % clients;
     }
 }
