@@ -3,7 +3,7 @@
 Each measurement gets a fresh server on a fresh directory; rows of one kind of work run in alternating rounds (A B C,
 A B C, …) and their medians count. The result is Markdown on stdout (or in --out FILE): the table of ratios, the machine,
 and how much processor time each generator and server took. Progress is on stderr. What is not installed or does not
-complete is named in its row. `./dev bench` builds everything and runs this; the whole table takes about 12 minutes.
+complete is named in its row. `./dev bench` builds everything and runs this; the whole table takes about 8 minutes.
 """
 import argparse
 import contextlib
