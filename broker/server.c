@@ -32,7 +32,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { FLUSH_ROUNDS = 4 };
+enum { FLUSH_ROUNDS = 4, TURN_NS = 2 * 1000 * 1000 };
 
 enum server_state {
     SERVER_STARTING,
@@ -333,13 +333,14 @@ static void log_completed(void *ctx)
 static bool end_of_turn(void *ctx)
 {
     struct server *server = ctx;
+    const uint64_t begin = uv_hrtime();
     bool more = true;
 
     if (server->state == SERVER_STARTING || server->state >= SERVER_WRITER)
         return false;
-    for (int round = 0; more && round < FLUSH_ROUNDS; round++) {
-        broker_flush(server->broker);
-        more = connections_flush(&server->connections);
+    for (int round = 0; more && round < FLUSH_ROUNDS && uv_hrtime() - begin < TURN_NS; round++) {
+        more = broker_flush(server->broker);
+        more |= connections_flush(&server->connections);
     }
     log_writer_submit(server->writer);
     if (server->writer_failure != PS_OK && log_writer_idle(server->writer))

@@ -1,8 +1,9 @@
 /*     STORING ──► RESOLVING ──► ANSWERING ──► LIVE ──► FINISHED
  *        └─────────────────────────▲
  *
- * An attachment is registered with the router in the same step in which it looks at the existing topics, so that
- * a topic is found there or announced later, never neither, never both. For a durable one that step is the
+ * An attachment is registered with the router before it looks at the existing topics, so that a topic is found
+ * there or announced, never neither; one that is both is added once. They are looked at by name, a part in each
+ * step, because there may be many. For a durable one that begins with the
  * completion of its STORE_ATTACH: completions come in commit order, so every topic created before its mark is
  * in the table by then. */
 #include "attachment.h"
@@ -13,7 +14,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { STARTS_PER_FRAME = 256, STARTS_FRAME_BYTES = 60 * 1024 };
+enum { TOPICS_PER_STEP = 512, STARTS_PER_FRAME = 256, STARTS_FRAME_BYTES = 60 * 1024 };
 
 static uint64_t durable_hash(const struct broker *broker, struct span id, struct span filter)
 {
@@ -55,8 +56,6 @@ struct cursor *attachment_cursor(const struct attachment *a, const struct topic 
 
 /* ------------------------------------------------------------------------------------------------ life */
 
-static void answer_step(struct producer *producer);
-
 static void init_lists(struct attachment *a)
 {
     list_init(&a->in_session);
@@ -68,7 +67,6 @@ static void init_lists(struct attachment *a)
     list_init(&a->resolving);
     list_init(&a->answer.in_session);
     list_init(&a->seek_waiters);
-    a->answer.step = answer_step;
 }
 
 struct attachment *attachment_new(struct session *session, const struct client_frame *frame)
@@ -112,6 +110,8 @@ static void stop(struct attachment *a)
     if (a->resolve != NULL)
         a->resolve->owner = NULL;
     a->resolve = NULL;
+    topic_unref(a->added);
+    a->added = NULL;
 }
 
 void attachment_free(struct attachment *a)
@@ -262,18 +262,30 @@ static bool add_topic(struct attachment *a, struct topic *topic)
     return true;
 }
 
-static bool add_matching(struct attachment *a)
+static bool add_exact(struct attachment *a)
+{
+    struct topic *topic = topics_find(&a->session->broker->topics, attachment_filter(a));
+    return topic == NULL || !topic->listed || add_topic(a, topic);
+}
+
+/* Begins behind the one that was added last and remembers how far it came. False: out of memory. */
+static bool add_some(struct attachment *a)
 {
     struct topics *topics = &a->session->broker->topics;
     struct span filter = attachment_filter(a);
-    if (filter_is_exact(filter)) {
-        struct topic *topic = topics_find(topics, filter);
-        return topic == NULL || !topic->listed || add_topic(a, topic);
+    uint32_t i, end, last;
+    topics_range(topics, filter, &i, &end);
+    if (a->added != NULL) {
+        uint32_t behind = topics_behind(topics, topic_name(a->added));
+        i = behind > i ? behind : i;
     }
-    uint32_t begin, end;
-    topics_range(topics, filter, &begin, &end);
-    for (uint32_t i = begin; i < end; i++) {
-        if (filter_match(filter, topic_name(topics->sorted[i])) && !add_topic(a, topics->sorted[i]))
+    last = end - i > TOPICS_PER_STEP ? i + TOPICS_PER_STEP : end;
+    topic_unref(a->added);
+    a->added = last < end ? topic_ref(topics->sorted[last - 1]) : NULL;
+    for (; i < last; i++) {
+        struct topic *topic = topics->sorted[i];
+        bool wanted = !a->until_end || topic->created_seq < a->begun_mark;
+        if (wanted && filter_match(filter, topic_name(topic)) && !add_topic(a, topic))
             return false;
     }
     return true;
@@ -297,6 +309,8 @@ static bool add_resumed(struct attachment *a, const struct start_rule *start)
     return true;
 }
 
+static void add_step(struct producer *producer);
+
 void attachment_begin(struct attachment *a, const struct start_rule *start)
 {
     struct broker *broker = a->session->broker;
@@ -305,11 +319,33 @@ void attachment_begin(struct attachment *a, const struct start_rule *start)
         attachment_end_status(a, PS_NO_MEMORY);
         return;
     }
-    if (!add_resumed(a, start) || !add_matching(a)) {
+    bool exact = filter_is_exact(attachment_filter(a));
+    if (!add_resumed(a, start) || (exact && !add_exact(a))) {
         struct protocol_error refusal = cursor_refusal(a);
         attachment_end(a, &refusal);
         return;
     }
+    if (exact) {
+        resolve_next(a);
+        return;
+    }
+    a->begun_mark = broker->state.mark;
+    a->answer.step = add_step;
+    list_append(&a->session->producers, &a->answer.in_session);
+    session_wants_pump(a->session);
+}
+
+static void add_step(struct producer *producer)
+{
+    struct attachment *a = LIST_OBJECT(producer, struct attachment, answer);
+    if (!add_some(a)) {
+        struct protocol_error refusal = cursor_refusal(a);
+        attachment_end(a, &refusal);
+        return;
+    }
+    if (a->added != NULL)
+        return;
+    list_remove(&a->answer.in_session);
     resolve_next(a);
 }
 
@@ -330,10 +366,13 @@ void attachment_topic_created(struct attachment *a, struct topic *topic)
 
 /* ------------------------------------------------------------------------------------------------ answering */
 
+static void answer_step(struct producer *producer);
+
 void attachment_answer(struct attachment *a)
 {
     move(a, ATTACHMENT_ANSWERING);
     a->answer_next = a->all.next;
+    a->answer.step = answer_step;
     list_append(&a->session->producers, &a->answer.in_session);
     session_wants_pump(a->session);
 }

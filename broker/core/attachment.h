@@ -6,9 +6,9 @@
 #include "cursor.h"
 #include "session_state.h"
 
-/* STORING and RESOLVING are skipped where nothing has to be written or read. */
+/* RESOLVING is skipped where nothing has to be read. */
 enum attachment_state {
-    ATTACHMENT_STORING,   /* its STORE_ATTACH is under way */
+    ATTACHMENT_STORING,   /* its STORE_ATTACH is under way, or topics that exist are being added */
     ATTACHMENT_RESOLVING, /* starts are being read */
     ATTACHMENT_ANSWERING, /* Subscribed goes out, in frames as there is room */
     ATTACHMENT_LIVE,
@@ -34,9 +34,11 @@ struct attachment {
     uint64_t sent_messages, sent_bytes;
     struct map cursors; /* by topic */
     struct list all, ready, resolving;
-    uint32_t busy; /* cursors neither waiting nor ended */
-    uint32_t open; /* cursors not ended */
-    struct producer answer;
+    uint32_t busy;            /* cursors neither waiting nor ended */
+    uint32_t open;            /* cursors not ended */
+    struct producer answer;   /* adds the topics that exist, then tells where each starts */
+    struct topic *added;      /* the last one looked at, referenced; NULL: none, or all were */
+    uint64_t begun_mark;      /* topics made behind it are not waited for until the end */
     struct list *answer_next; /* cursor whose start is told next */
     struct attach_request *attaching;
     struct resolve *resolve;

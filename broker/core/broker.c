@@ -15,6 +15,7 @@
 
 #define MIB (1024u * 1024u)
 static const uint64_t progress_interval_ns = 100 * 1000000u;
+static const uint64_t pump_ns = 1000000u; /* of a flush, for answers and deliveries */
 
 static void put_default32(uint32_t *value, uint32_t otherwise)
 {
@@ -235,16 +236,26 @@ void broker_read_done(struct broker *broker)
 
 /* ------------------------------------------------------------------------------------------------ bursts */
 
-static void pump_all(struct broker *broker)
+/* Sessions in turn, until the time is over (true): then those that had none come first in the next flush. */
+static bool pump_all(struct broker *broker)
 {
     struct list now;
+    if (list_empty(&broker->pumps))
+        return false;
+    broker->pump_until_ns = broker_now(broker) + pump_ns;
     list_init(&now);
     list_splice(&now, &broker->pumps);
     while (!list_empty(&now)) {
         struct session *session = LIST_OBJECT(now.next, struct session, in_pumps);
         list_remove(&session->in_pumps);
         session_pump(session);
+        if (broker_now(broker) < broker->pump_until_ns)
+            continue;
+        list_splice(&now, &broker->pumps);
+        list_splice(&broker->pumps, &now);
+        return !list_empty(&broker->pumps);
     }
+    return false;
 }
 
 static void close_all(struct broker *broker)
@@ -269,7 +280,7 @@ static void settle_phase(struct broker *broker)
     }
 }
 
-void broker_flush(struct broker *broker)
+bool broker_flush(struct broker *broker)
 {
     if (broker->commit_seen) {
         broker->commit_seen = false;
@@ -278,13 +289,14 @@ void broker_flush(struct broker *broker)
     }
     publish_encode_burst(broker);
     publish_answer_finished(broker);
-    pump_all(broker);
+    bool more = pump_all(broker);
     if (broker->progress_ns == UINT64_MAX && !list_empty(&broker->progressing)) {
         broker->progress_ns = broker_now(broker) + progress_interval_ns;
         broker_arm(broker, broker->progress_ns);
     }
     if (broker->phase != BROKER_RUNNING)
         settle_phase(broker);
+    return more;
 }
 
 /* ------------------------------------------------------------------------------------------------ time */

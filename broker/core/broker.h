@@ -59,13 +59,15 @@ bool broker_load_failed(const struct broker *broker);
 
 /* Work that is better done once per burst: committed messages become batches of the tail, waiting cursors wake,
  * answers and deliveries go out. To be called after all completions of one commit, after completions of reads,
- * and after a burst of received frames; completions of one commit are never split by a flush. */
-void broker_flush(struct broker *broker);
+ * and after a burst of received frames; completions of one commit are never split by a flush. It takes about a
+ * millisecond for answers and deliveries. True: there are more, so flush again without waiting, after others had
+ * their turn. */
+bool broker_flush(struct broker *broker);
 
 /* The store's state changed by its own work, not by a write. In order with completions of writes. */
 void broker_store_worked(struct broker *broker, const struct store_state *state);
 
-/* Time passed: pings, time-outs, committed offsets that waited 100 ms, progress marks. */
+/* Time passed: pings, time-outs, committed offsets that waited 100 ms, progress marks. To be followed by a flush. */
 void broker_tick(struct broker *broker);
 
 /* Refuse new publications with PS_DRAINING, answer those under way, commit offsets, send Goodbye to all;

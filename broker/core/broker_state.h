@@ -52,6 +52,7 @@ struct broker {
     uint64_t armed_ns;    /* UINT64_MAX: not */
     uint64_t progress_ns; /* when progress marks are due; UINT64_MAX: none */
     uint64_t keepalive_ns;
+    uint64_t pump_until_ns; /* when sessions leave the rest to the next flush */
 };
 
 /* The move function of enum broker_phase. */

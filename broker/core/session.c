@@ -258,10 +258,12 @@ void session_wants_pump(struct session *session)
         list_append(&session->broker->pumps, &session->in_pumps);
 }
 
-/* Answers in parts and deliveries take turns. Nothing is delivered once the broker drains, so that it ends. */
+/* Answers in parts and deliveries take turns. Nothing is delivered once the broker drains, so that it ends. A step may
+ * look at every topic and send nothing, so room alone does not bound them: the time of the flush does. */
 void session_pump(struct session *session)
 {
-    bool running = session->broker->phase == BROKER_RUNNING;
+    struct broker *broker = session->broker;
+    bool running = broker->phase == BROKER_RUNNING;
     while (session_has_room(session)) {
         if (running)
             history_next(session);
@@ -278,6 +280,10 @@ void session_pump(struct session *session)
         } else {
             attachment_serve(LIST_OBJECT(session->ready.next, struct attachment, in_ready));
         }
+        if (broker_now(broker) >= broker->pump_until_ns) {
+            session_wants_pump(session);
+            return;
+        }
     }
 }
 
@@ -288,7 +294,7 @@ void session_writable(struct session *session)
     session->heard_ns = broker_now(session->broker);
     if ((session->paused & PAUSE_OUTPUT) && !output_full(session))
         session_resume(session, PAUSE_OUTPUT);
-    session_pump(session);
+    session_wants_pump(session);
 }
 
 /* ------------------------------------------------------------------------------------------------ keep-alive */

@@ -61,7 +61,7 @@ void session_refuse(struct session *session, enum ps_status status);
 /* Bytes arrived (any): feeds the keep-alive clock. */
 void session_heard(struct session *session);
 
-/* The kernel took bytes: there may be room to deliver more. */
+/* The kernel took bytes: there may be room to deliver more, with the next flush. */
 void session_writable(struct session *session);
 
 #endif

@@ -102,7 +102,7 @@ void session_resume(struct session *session, enum session_pause reason);
 
 /* Will be pumped in the next flush. */
 void session_wants_pump(struct session *session);
-/* Sends answers and deliveries while there is room. */
+/* Sends answers and deliveries while there is room and the flush has time; what is left wants another pump. */
 void session_pump(struct session *session);
 bool session_has_room(struct session *session);
 

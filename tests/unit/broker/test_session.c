@@ -6,6 +6,7 @@
 #include "world.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A harmless frame of each kind. */
@@ -387,6 +388,42 @@ Test(session, a_client_that_does_not_read_its_answers_is_not_read_either)
     client_take(client);
 
     cr_assert_not(client->paused);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(session, what_takes_long_is_left_to_later_flushes_and_loses_nothing)
+{
+    enum { TOPICS = 1500 };
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *other = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame info = {.kind = CLIENT_GET_INFO};
+    char name[16];
+    for (unsigned i = 0; i < TOPICS; i++) {
+        snprintf(name, sizeof name, "topic/%u", i);
+        publish_many(client, name, 1);
+    }
+    struct client_frame all = subscribe_frame("#", NULL);
+    all.subscribe.start_given = true;
+    all.subscribe.start.kind = START_BEGINNING;
+    world->look_ns = 1000000; /* every step takes all the time there is */
+
+    client_request(client, &all);
+    client_expect_nothing(client);
+    client_request(other, &info);
+    client_expect(other, SERVER_INFO);
+    unsigned flushes = 1, deliveries = 0;
+    while (broker_flush(world->broker) || world->read_count > 0) {
+        flushes++;
+        world_settle(world);
+    }
+    cr_assert_gt(flushes, (unsigned)TOPICS);
+    const struct server_frame *frame = client_next(client);
+    for (; frame != NULL; frame = client_next(client))
+        deliveries += frame->kind == SERVER_DELIVERY;
+    cr_assert_eq(deliveries, (unsigned)TOPICS);
+    world->look_ns = 0;
     world_free(world);
     ASSERT_NO_LEAKS();
 }

@@ -150,7 +150,8 @@ void world_settle(struct world *world)
 
 static uint64_t now_ns(void *ctx)
 {
-    return ((struct world *)ctx)->now_ns;
+    struct world *world = ctx;
+    return world->now_ns += world->look_ns;
 }
 
 static void arm(void *ctx, uint64_t at_ns)
@@ -430,6 +431,7 @@ void client_take(struct client *client)
     client->queued = 0;
     if (client->session != NULL)
         session_writable(client->session);
+    broker_flush(client->world->broker);
 }
 
 void client_send(struct client *client, const struct client_frame *frame)

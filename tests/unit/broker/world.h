@@ -36,6 +36,7 @@ struct world {
     struct store_opened opened;
     struct store_state state;
     uint64_t now_ns, armed_ns;
+    uint64_t look_ns; /* passes each time the broker looks at the clock */
     struct log_write *writes[WORLD_QUEUE];
     size_t write_count;
     struct log_read *reads[WORLD_QUEUE];
