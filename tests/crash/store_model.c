@@ -173,6 +173,37 @@ static bool same_messages(struct caller *caller, const struct model_topic *topic
     return same;
 }
 
+struct expected {
+    const struct model_topic *topic;
+    uint64_t next;
+};
+
+static bool expect_message(void *ctx, const struct message *message)
+{
+    struct expected *expected = ctx;
+    HOLDS(message->offset == expected->next &&
+              span_equal(message->payload, payload_of(expected->topic->numbers[expected->next])),
+          "another message at %llu", (unsigned long long)expected->next);
+    expected->next++;
+    return true;
+}
+
+enum ps_status model_try_read(const struct model *model, struct caller *caller, struct dice *dice)
+{
+    size_t number = dice_below(dice, MODEL_TOPICS);
+    const struct model_topic *topic = &model->topics[number];
+    if (!topic->live || topic->next == topic->first)
+        return PS_OK;
+    struct expected expected = {topic, topic->first + dice_below(dice, topic->next - topic->first)};
+    struct store_read read = caller_read_of(caller, topic_names[number], expected.next, topic->next, NULL);
+    read.show = expect_message;
+    read.ctx = &expected;
+    enum ps_status status = store_read(caller->reader, &read);
+    HOLDS(status != PS_OK || expected.next == read.next_offset, "a read ends at %llu, not %llu",
+          (unsigned long long)expected.next, (unsigned long long)read.next_offset);
+    return status;
+}
+
 static bool same_topic(struct caller *caller, const struct model_topic *topic, const char *name)
 {
     const struct known_topic *known = caller_find(caller, name);

@@ -51,6 +51,9 @@ void model_learn(struct model *model, const struct model_commit *commit);
 /* Takes over what carries PS_UNKNOWN, as if it had been committed. */
 void model_assume(struct model *model, const struct model_commit *commit);
 
+/* One read of a random part of a topic, where it may fail; expects what it shows to be right. */
+enum ps_status model_try_read(const struct model *model, struct caller *caller, struct dice *dice);
+
 /* Whether the store holds this and nothing else, read as the broker reads. */
 bool model_agrees(const struct model *model, struct caller *caller);
 /* Ids and generations that were any become those of the store. */

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-static bool armed, failed;
+static bool armed, for_good, paused, failed;
 static size_t left;
 
 void *__real_malloc(size_t size);
@@ -16,7 +16,23 @@ void memory_fails_after(size_t count)
 {
     left = count;
     armed = true;
-    failed = false;
+    for_good = paused = failed = false;
+}
+
+void memory_fails_from(size_t count)
+{
+    memory_fails_after(count);
+    for_good = true;
+}
+
+void memory_pause(void)
+{
+    paused = true;
+}
+
+void memory_resume(void)
+{
+    paused = false;
 }
 
 bool memory_failed(void)
@@ -25,9 +41,9 @@ bool memory_failed(void)
     return failed;
 }
 
-static bool fails(void)
+bool memory_is_to_fail(void)
 {
-    if (!armed || failed)
+    if (!armed || paused || (failed && !for_good))
         return false;
     failed = left == 0;
     left -= !failed;
@@ -36,15 +52,15 @@ static bool fails(void)
 
 void *__wrap_malloc(size_t size)
 {
-    return fails() ? NULL : __real_malloc(size);
+    return memory_is_to_fail() ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
-    return fails() ? NULL : __real_calloc(count, size);
+    return memory_is_to_fail() ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc(void *place, size_t size)
 {
-    return fails() ? NULL : __real_realloc(place, size);
+    return memory_is_to_fail() ? NULL : __real_realloc(place, size);
 }

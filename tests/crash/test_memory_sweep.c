@@ -1,0 +1,182 @@
+/* Every allocation of the store, and of SQLite on its behalf, fails in turn. The store under test is wrapped: memory fails
+ * only inside of its own calls, and not in what they call back. */
+#include "failing_memory.h"
+#include "store_sweep.h"
+
+#include <criterion/criterion.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+
+/* ------------------------------------------------------------------------------------------ a wrapped store */
+
+struct wrapped {
+    struct store base;
+    struct store *real;
+};
+struct wrapped_reader {
+    struct store_reader base;
+    struct store_reader *real;
+};
+
+static struct store *real(struct store *store)
+{
+    return ((struct wrapped *)store)->real;
+}
+static struct store_reader *real_reader(struct store_reader *reader)
+{
+    return ((struct wrapped_reader *)reader)->real;
+}
+
+static enum ps_status wrapped_commit(struct store *store, struct store_op **ops, size_t count,
+                                     struct store_state *state)
+{
+    memory_resume();
+    enum ps_status status = store_commit(real(store), ops, count, state);
+    memory_pause();
+    return status;
+}
+
+static bool wrapped_work(struct store *store, struct store_state *state)
+{
+    memory_resume();
+    bool more = store_work(real(store), state);
+    memory_pause();
+    return more;
+}
+
+static void wrapped_load(struct store *store, store_topic_fn *show, void *ctx)
+{
+    store_load(real(store), show, ctx);
+}
+
+static enum ps_status wrapped_read(struct store_reader *reader, struct store_read *read)
+{
+    memory_resume();
+    enum ps_status status = store_read(real_reader(reader), read);
+    memory_pause();
+    return status;
+}
+
+static enum ps_status wrapped_resolve(struct store_reader *reader, struct store_resolve *resolve)
+{
+    memory_resume();
+    enum ps_status status = store_resolve(real_reader(reader), resolve);
+    memory_pause();
+    return status;
+}
+
+static enum ps_status wrapped_list(struct store_reader *reader, struct store_list *list)
+{
+    memory_resume();
+    enum ps_status status = store_list(real_reader(reader), list);
+    memory_pause();
+    return status;
+}
+
+static void wrapped_reader_free(struct store_reader *reader)
+{
+    store_reader_free(real_reader(reader));
+    free(reader);
+}
+
+static enum ps_status wrapped_reader_new(struct store *store, struct store_reader **reader);
+
+static void wrapped_close(struct store *store)
+{
+    memory_resume();
+    store_close(real(store));
+    memory_pause();
+    free(store);
+}
+
+static const struct store_vtable vtable = {.commit = wrapped_commit,
+                                           .work = wrapped_work,
+                                           .load = wrapped_load,
+                                           .reader_new = wrapped_reader_new,
+                                           .reader_free = wrapped_reader_free,
+                                           .read = wrapped_read,
+                                           .resolve = wrapped_resolve,
+                                           .list = wrapped_list,
+                                           .close = wrapped_close};
+
+static enum ps_status wrapped_reader_new(struct store *store, struct store_reader **reader)
+{
+    struct wrapped_reader *made = calloc(1, sizeof *made);
+    made->base.vtable = &vtable;
+    memory_resume();
+    enum ps_status status = store_reader_new(real(store), &made->real);
+    memory_pause();
+    if (status != PS_OK)
+        free(made);
+    else
+        *reader = &made->base;
+    return status;
+}
+
+static enum ps_status wrapped_open(const char *directory, uint64_t max_topics, struct store **store,
+                                   struct store_opened *opened)
+{
+    struct wrapped *made = calloc(1, sizeof *made);
+    made->base.vtable = &vtable;
+    memory_resume();
+    enum ps_status status = sqlite_small_body.open(directory, max_topics, &made->real, opened);
+    memory_pause();
+    if (status != PS_OK)
+        free(made);
+    else
+        *store = &made->base;
+    return status;
+}
+
+/* ----------------------------------------------------------------------------------------- SQLite's memory */
+
+static sqlite3_mem_methods sqlite_memory;
+
+static void *sqlite_malloc(int size)
+{
+    return memory_is_to_fail() ? NULL : sqlite_memory.xMalloc(size);
+}
+
+static void *sqlite_realloc(void *place, int size)
+{
+    return memory_is_to_fail() ? NULL : sqlite_memory.xRealloc(place, size);
+}
+
+static void watch_sqlite(void)
+{
+    cr_assert_eq(sqlite3_config(SQLITE_CONFIG_GETMALLOC, &sqlite_memory), SQLITE_OK);
+    sqlite3_mem_methods ours = sqlite_memory;
+    ours.xMalloc = sqlite_malloc;
+    ours.xRealloc = sqlite_realloc;
+    cr_assert_eq(sqlite3_config(SQLITE_CONFIG_MALLOC, &ours), SQLITE_OK);
+}
+
+/* --------------------------------------------------------------------------------------------------- sweeps */
+
+static void arm(uint64_t n, bool once)
+{
+    if (once)
+        memory_fails_after((size_t)n - 1);
+    else
+        memory_fails_from((size_t)n - 1);
+    memory_pause();
+}
+
+static void sweep(bool once)
+{
+    static const struct body body = {.name = "wrapped", .open = wrapped_open, .persistent = true};
+    struct sweep sweep = {
+        .name = "allocation", .body = &body, .stride = 331, .arm = arm, .disarm = memory_failed};
+    watch_sqlite();
+    sweep_run(&sweep, once);
+}
+
+Test(memory_sweep, an_allocation_fails_once)
+{
+    sweep(true);
+}
+
+Test(memory_sweep, memory_runs_out_for_good)
+{
+    sweep(false);
+}
