@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Without SQLite's own. */
 static enum ps_status count_objects(sqlite3 *db, int *count)
 {
+    static const char sql[] = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'";
     sqlite3_stmt *select = NULL;
-    int rc = sqlite3_prepare_v2(db, "SELECT count(*) FROM sqlite_schema", -1, &select, NULL);
+    int rc = sqlite3_prepare_v2(db, sql, -1, &select, NULL);
 
     if (rc == SQLITE_OK) {
         rc = sqlite3_step(select);
@@ -59,10 +61,17 @@ static bool is_user_name(const char *name)
     return strncmp(name, "user_", 5) == 0;
 }
 
+/* Why SQLite gave no text: it had no memory to end it with a zero, or there is none. */
+static enum ps_status absent_text(sqlite3_stmt *row, enum ps_status otherwise)
+{
+    return sqlite3_errcode(sqlite3_db_handle(row)) == SQLITE_NOMEM ? PS_NO_MEMORY : otherwise;
+}
+
 /* Looks an object of `db` up in the schema as it should be. */
 static enum ps_status find_expected(sqlite3_stmt *find, const char *type, const char *name, const char *sql,
                                     bool *known, bool *same)
 {
+    enum ps_status status = PS_OK;
     int rc;
 
     sqlite3_reset(find);
@@ -73,10 +82,12 @@ static enum ps_status find_expected(sqlite3_stmt *find, const char *type, const 
     if (*known) {
         const char *expected = (const char *)sqlite3_column_text(find, 0);
 
+        if (expected == NULL)
+            status = absent_text(find, PS_OK);
         *same = sqlite3_column_int(find, 1) && expected != NULL && sql != NULL && strcmp(expected, sql) == 0;
     }
     sqlite3_reset(find);
-    return database_status(rc);
+    return status != PS_OK ? status : database_status(rc);
 }
 
 static enum ps_status check_object(sqlite3_stmt *object, sqlite3_stmt *find, int *ours, char *error,
@@ -91,9 +102,11 @@ static enum ps_status check_object(sqlite3_stmt *object, sqlite3_stmt *find, int
     enum ps_status status;
 
     if (type == NULL || name == NULL || table == NULL)
-        return PS_DAMAGED;
+        return absent_text(object, PS_DAMAGED);
     if (strncmp(name, "sqlite_", 7) == 0)
         return PS_OK;
+    if (sql == NULL && (status = absent_text(object, PS_OK)) != PS_OK)
+        return status;
     status = find_expected(find, type, name, sql, &known, &same);
     if (status != PS_OK)
         return status;
@@ -144,12 +157,9 @@ static enum ps_status compare(sqlite3 *db, sqlite3 *expected, char *error, size_
         status = database_status(rc);
     if (status != PS_OK)
         return status;
-    rc = sqlite3_prepare_v2(expected,
-                            "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'",
-                            -1, &find, NULL);
-    if (rc == SQLITE_OK && sqlite3_step(find) == SQLITE_ROW)
-        wanted = sqlite3_column_int(find, 0);
-    sqlite3_finalize(find);
+    status = count_objects(expected, &wanted);
+    if (status != PS_OK)
+        return status;
     if (ours == wanted)
         return PS_OK;
     snprintf(error, error_size,

@@ -132,7 +132,10 @@ static enum ps_status enter_wal(struct sqlite_store *store)
 
     if (rc == SQLITE_OK) {
         rc = sqlite3_step(pragma);
-        entered = rc == SQLITE_ROW && strcmp((const char *)sqlite3_column_text(pragma, 0), "wal") == 0;
+        const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(pragma, 0) : NULL;
+        entered = mode != NULL && strcmp(mode, "wal") == 0;
+        if (rc == SQLITE_ROW && mode == NULL)
+            rc = SQLITE_NOMEM;
     }
     sqlite3_finalize(pragma);
     return database_status(rc) == PS_OK && !entered ? PS_ACCESS_DENIED : database_status(rc);
@@ -186,7 +189,8 @@ static enum ps_status start(struct sqlite_store *store, char *error, size_t erro
         status = recovery_load(store, error, error_size);
     if (status == PS_OK && !file_names_init(&store->names, store->path))
         status = PS_IO_ERROR;
-    store->data_version = transaction_data_version(store);
+    if (status == PS_OK)
+        status = transaction_data_version(store, &store->data_version);
     sqlite3_busy_timeout(store->db.handle, COMMIT_WAIT_MS);
     return status;
 }

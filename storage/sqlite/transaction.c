@@ -28,15 +28,15 @@ static void stamp(struct sqlite_store *store)
     store->now = store->last_published;
 }
 
-int64_t transaction_data_version(struct sqlite_store *store)
+enum ps_status transaction_data_version(struct sqlite_store *store, int64_t *version)
 {
     sqlite3_stmt *select = database_statement(&store->db, STATEMENT_DATA_VERSION);
-    int64_t version = -1;
+    int rc = select == NULL ? SQLITE_NOMEM : sqlite3_step(select);
 
-    if (select != NULL && sqlite3_step(select) == SQLITE_ROW)
-        version = sqlite3_column_int64(select, 0);
+    if (rc == SQLITE_ROW)
+        *version = sqlite3_column_int64(select, 0);
     sqlite3_reset(select);
-    return version;
+    return database_status(rc);
 }
 
 void transaction_roll_back(struct sqlite_store *store)
@@ -65,14 +65,21 @@ enum ps_status transaction_begin(struct sqlite_store *store)
 {
     struct lock_wait wait;
     enum ps_status status;
+    int64_t version;
 
     lock_wait_begin(&wait);
     while ((status = database_run(&store->db, database_statement(&store->db, STATEMENT_BEGIN_WRITE))) ==
            PS_STORAGE_BUSY)
         lock_wait_tell(&wait, store, "publishing");
+    if (status == PS_OK)
+        status = transaction_data_version(store, &version);
     if (status != PS_OK)
         return status;
-    if (transaction_data_version(store) != store->data_version) {
+    if (store->is_version_lost) {
+        store->is_version_lost = false;
+        store->data_version = version;
+    }
+    if (version != store->data_version) {
         store_log(store, 3,
                   "event=foreign_writer text=\"another program wrote to psbroker.db while the broker "
                   "was running\"");

@@ -8,8 +8,9 @@
 
 struct sqlite_store;
 
-/* What SQLite says about commits of others: any change since our last one means a foreign writer. */
-int64_t transaction_data_version(struct sqlite_store *store);
+/* What SQLite says about commits of others: any change since our last one means a foreign writer.
+ * PS_OK or what SQLite met. */
+enum ps_status transaction_data_version(struct sqlite_store *store, int64_t *version);
 
 /* Begins, and stamps the commit's time. An outside lock is waited for as long as it is held. PS_OK;
  * PS_FOREIGN_WRITER; or what SQLite met. Not PS_OK: transaction_roll_back() is due. */
