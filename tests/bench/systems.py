@@ -33,9 +33,9 @@ class System:
     files: dict = field(default_factory=dict)  # configuration, name in {data} -> text
 
 
-def _nats(*options):
+def _nats(generator, *options):
     return dict(server=("nats-server", "-a", "127.0.0.1", "-p", "{port}", "-l", "{data}/log", *options),
-                version=("nats-server", "--version"), generator=("{peers}/nats_bench",),
+                version=("nats-server", "--version"), generator=("{peers}/" + generator,),
                 tail=("--server", "127.0.0.1:{port}"))
 
 
@@ -47,6 +47,7 @@ def _redis(appendfsync):
                 tail=("--server", "127.0.0.1:{port}"))
 
 
+NATS_FILES = "file store, acknowledges before its sync (every 2 min, the default)"
 MOSQUITTO = """listener {port} 127.0.0.1
 allow_anonymous true
 persistence true
@@ -67,9 +68,11 @@ SYSTEMS = {
     "ceiling": System(
         "bare SQLite", "same layout, synced at every commit", generator=("{ceiling}",), tail=("--data", "{data}")),
     "jetstream": System(
-        "NATS JetStream", "file store, acknowledges before its sync (every 2 min, the default)",
-        **_nats("-js", "-sd", "{data}/js")),
-    "nats": System("NATS core", "stores nothing", **_nats()),
+        "NATS JetStream", f"through libnats, {NATS_FILES}", **_nats("nats_lib_bench", "-js", "-sd", "{data}/js")),
+    "jetstream-raw": System(
+        "NATS JetStream", f"raw protocol, {NATS_FILES}", **_nats("nats_bench", "-js", "-sd", "{data}/js")),
+    "nats": System("NATS core", "through libnats, stores nothing", **_nats("nats_lib_bench")),
+    "nats-raw": System("NATS core", "raw protocol, stores nothing", **_nats("nats_bench")),
     "redis": System(
         "Redis Streams", "AOF everysec: acknowledges before its sync (every second)", **_redis("everysec")),
     "redis-benchmark": System(  # the peer's own tool, told the same as our generator

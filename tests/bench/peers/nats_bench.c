@@ -3,8 +3,8 @@
  *
  * One thread, as psctl bench: each turn puts what may be sent into the publishers' buffers, sends, and reads what has
  * come. JetStream acknowledges in the order of the publications, so that a ring of times tells their latency. */
+#include "nats_plan.h"
 #include "nats_stream.h"
-#include "peer.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,19 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { MOST_UNSENT = 128 * 1024, MOST_EVENTS = 256, STALL_MS = 30000, SPARE_DESCRIPTORS = 64 };
-enum {
-    SECOND = 1000000000,
-    PACE_NS = 50000,
-    CALLS_PER_CLOCK = 16,
-    LEAST_WINDOW = 16,
-    CORE_WINDOW = 2048,
-    MOST_IN_FLIGHT = 8 * 1024 * 1024
-};
+enum { MOST_UNSENT = 128 * 1024, MOST_EVENTS = 256, STALL_MS = 30000 };
+enum { SECOND = 1000000000, PACE_NS = 50000, CALLS_PER_CLOCK = 16, PUB_WINDOW = 1024 };
 
 struct publisher {
     struct nats_link link; /* first: an event names it */
@@ -48,7 +40,7 @@ struct bench {
     struct nats_stream stream;
     struct publisher *publishers;
     struct subscriber *subscribers;
-    char (*subjects)[24];
+    char (*subjects)[NATS_SUBJECT_BYTES];
     int events, pace; /* pace: -1 without a rate */
     unsigned now_calls;
     uint64_t now;
@@ -226,7 +218,7 @@ static void open_subscribers(struct bench *bench)
         nats_open(&subscriber->link, bench->peer.host, bench->peer.port, plan->size);
         subscriber->link.message = delivered_cb;
         subscriber->link.data = subscriber;
-        nats_subscribe(&subscriber->link, bench->peer.core ? "psbench.*" : subscriber->subject);
+        nats_subscribe(&subscriber->link, bench->peer.core ? NATS_SUBJECTS : subscriber->subject);
         nats_flush(&subscriber->link);
         watch(bench, EPOLL_CTL_ADD, &subscriber->link, false);
     }
@@ -341,34 +333,6 @@ static void delete_stream(void)
     nats_stream_delete(&to_delete->stream);
 }
 
-/* What was measured to be the best for this server; a larger one only waits in its memory. */
-static void choose_window(struct peer *peer)
-{
-    static const unsigned windows[] = {
-        [BENCH_PUB] = 1024, [BENCH_REPLAY] = 1024,   [BENCH_FANOUT] = 16384,
-        [BENCH_E2E] = 4096, [BENCH_LATENCY] = 65536,
-    };
-    size_t in_bytes = MOST_IN_FLIGHT / (peer->plan.size + 1);
-    unsigned window = peer->core ? CORE_WINDOW : windows[peer->plan.mode];
-
-    if (peer->options.given[BENCH_WINDOW])
-        return;
-    if (in_bytes < window)
-        window = in_bytes < LEAST_WINDOW ? LEAST_WINDOW : (unsigned)in_bytes;
-    peer->plan.window = window;
-}
-
-static void raise_descriptors(const struct bench_plan *plan)
-{
-    struct rlimit limit;
-    rlim_t wanted = plan->clients + plan->subscribers + SPARE_DESCRIPTORS;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static void bench_init(struct bench *bench)
 {
     const struct bench_plan *plan = &bench->peer.plan;
@@ -378,7 +342,7 @@ static void bench_init(struct bench *bench)
     bench->subjects = must_alloc(plan->topics * sizeof *bench->subjects);
     memset(bench->subscribers, 0, (plan->subscribers + 1) * sizeof *bench->subscribers);
     for (unsigned i = 0; i < plan->topics; i++)
-        snprintf(bench->subjects[i], sizeof bench->subjects[i], "psbench.%u", i);
+        nats_subject(i, bench->subjects[i]);
     bench->pace = -1;
     bench->events = epoll_create1(EPOLL_CLOEXEC);
     if (bench->events < 0)
@@ -406,10 +370,7 @@ int main(int argc, char **argv)
     static struct bench bench; /* the histogram is large */
 
     peer_init(&bench.peer, argc, argv, "Measures NATS: JetStream with its file store, or --core.", 4222);
-    if (bench.peer.core && !bench.peer.plan.live)
-        peer_fail("--core stores and acknowledges nothing: only fanout, latency and e2e have a meaning");
-    raise_descriptors(&bench.peer.plan);
-    choose_window(&bench.peer);
+    nats_plan(&bench.peer, PUB_WINDOW);
     bench_init(&bench);
     if (!bench.peer.core) {
         to_delete = &bench;

@@ -1,6 +1,6 @@
 #include "nats_stream.h"
 
-#include "peer.h"
+#include "nats_plan.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,8 +38,8 @@ void nats_stream_make(struct nats_stream *stream, const char *host, uint16_t por
     nats_subscribe(&stream->link, INBOX);
     ask(stream, API "STREAM.DELETE." NATS_STREAM, "");
     if (!ask(stream, API "STREAM.CREATE." NATS_STREAM,
-             "{\"name\":\"" NATS_STREAM
-             "\",\"subjects\":[\"psbench.*\"],\"storage\":\"file\",\"retention\":\"limits\","
+             "{\"name\":\"" NATS_STREAM "\",\"subjects\":[\"" NATS_SUBJECTS
+             "\"],\"storage\":\"file\",\"retention\":\"limits\","
              "\"discard\":\"old\",\"num_replicas\":1,\"max_msgs\":-1,\"max_bytes\":-1,\"max_consumers\":-1}"))
         peer_fail("cannot make the stream: %s", stream->answer);
     stream->made = true;

@@ -5,8 +5,6 @@
 
 #include "nats_link.h"
 
-#define NATS_STREAM "PSBENCH"
-
 struct nats_stream {
     struct nats_link link;
     unsigned answers;
