@@ -3,6 +3,7 @@
 #include "database.h"
 
 #include "library.h"
+#include "vfs.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -52,7 +53,7 @@ int database_open(struct database *database, const char *path, enum database_rol
     library_init();
     if (role == DATABASE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
-    rc = sqlite3_open_v2(path, &database->handle, flags, NULL);
+    rc = sqlite3_open_v2(path, &database->handle, flags, role == DATABASE_WRITER ? vfs_name() : NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_handler(database->handle, busy, ctx);
     if (rc == SQLITE_OK)

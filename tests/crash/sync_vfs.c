@@ -1,6 +1,6 @@
-/* SQLite writes a frame as a header of 24 bytes, whose second word is not zero in the frame that commits, and
- * then the page. So markers found in a page count as committed once a page behind a committing header was
- * written. What a rolled back transaction wrote is never committed by itself and does not matter: nobody may
+/* A frame of the WAL is a header of 24 bytes, whose second word is not zero in the frame that commits, and then the page.
+ * They arrive in pieces of any size. So markers found in a page count as committed once a page behind a committing header
+ * was written. What a rolled back transaction wrote is never committed by itself and does not matter: nobody may
  * acknowledge it. */
 #include "sync_vfs.h"
 
@@ -13,13 +13,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { FRAME_HEADER_BYTES = 24, WAL_HEADER_BYTES = 32 };
+enum { FRAME_HEADER_BYTES = 24, WAL_HEADER_BYTES = 32, FRAME_BYTES = FRAME_HEADER_BYTES + 16384 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static uint64_t written[SYNC_VFS_TOPICS], committed[SYNC_VFS_TOPICS], durable[SYNC_VFS_TOPICS];
 static uint64_t syncs, commits;
-static bool commit_header; /* the frame whose page comes next commits; one connection writes */
+static unsigned char frame[FRAME_BYTES]; /* the one that is being written; one connection writes */
 static unsigned delay_ms;
 static bool hold;
 static void (*held)(void *ctx);
@@ -71,20 +71,26 @@ static void scan(const char *page, size_t size)
 
 /* ---------------------------------------------------------------------------------------------- the WAL */
 
+static void take_frame(void)
+{
+    scan((const char *)frame + FRAME_HEADER_BYTES, FRAME_BYTES - FRAME_HEADER_BYTES);
+    if ((frame[4] | frame[5] | frame[6] | frame[7]) == 0)
+        return;
+    memcpy(committed, written, sizeof committed);
+    commits++;
+}
+
 static void read_along(const unsigned char *bytes, size_t size, sqlite3_int64 offset)
 {
-    if (offset < WAL_HEADER_BYTES)
-        return;
-    if (size == FRAME_HEADER_BYTES) {
-        commit_header = (bytes[4] | bytes[5] | bytes[6] | bytes[7]) != 0;
-        return;
+    size_t skip = offset < WAL_HEADER_BYTES ? (size_t)(WAL_HEADER_BYTES - offset) : 0;
+    while (skip < size) {
+        size_t at = (size_t)(offset + (sqlite3_int64)skip - WAL_HEADER_BYTES) % FRAME_BYTES;
+        size_t part = size - skip < FRAME_BYTES - at ? size - skip : FRAME_BYTES - at;
+        memcpy(frame + at, bytes + skip, part);
+        if (at + part == FRAME_BYTES)
+            take_frame();
+        skip += part;
     }
-    scan((const char *)bytes, size);
-    if (commit_header) {
-        memcpy(committed, written, sizeof committed);
-        commits++;
-    }
-    commit_header = false;
 }
 
 static int watched_write(struct shim_file *file, const void *bytes, int size, sqlite3_int64 offset)

@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-enum { BATCH = 400, PAYLOAD = 1000 };
+enum { BATCH = 400, PAYLOAD = 10000 }; /* about 4 MB: more than 30 writes of the WAL */
 
 static char bytes[PAYLOAD];
 

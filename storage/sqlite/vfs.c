@@ -1,0 +1,262 @@
+/* SQLite writes a frame of the WAL as 24 bytes and a page, and a checkpoint page by page, and waits for the disk only
+ * when all of it is written. Per byte that costs twice what large writes do, and the disk idles meanwhile.
+ *
+ *   xWrite ─▶ buffer, while bytes follow bytes ──full, or any other call──▶ large writes ─▶ the kernel starts on it
+ *
+ * What is in the buffer was written as far as this connection can tell, and for nobody else: readers learn of frames
+ * after their sync, and take pages from the database after its. A write that fails is reported by the call that made
+ * it due, at the latest by the sync; what it held is dropped, as SQLite rolls back or writes it again. */
+#include "vfs.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    BLOCK_BYTES = 4096,
+    BUFFER_BYTES = 31 * BLOCK_BYTES, /* SQLite's unix VFS takes less than 128 KiB at a time */
+    START_BYTES = 8 * BUFFER_BYTES   /* the kernel is told to start on so many at once */
+};
+
+struct gathered {
+    sqlite3_file base; /* first */
+    sqlite3_file *real;
+    int descriptor; /* a second one, as SQLite does not show its own; -1: none */
+    int used;
+    sqlite3_int64 offset;  /* of the first byte in the buffer */
+    sqlite3_int64 started; /* where the written bytes begin that the kernel was not told to start on */
+    unsigned char *buffer;
+};
+
+static sqlite3_vfs *real_vfs;
+static sqlite3_vfs our_vfs;
+
+static struct gathered *gathered(sqlite3_file *file)
+{
+    return (struct gathered *)file;
+}
+
+static sqlite3_file *real(sqlite3_file *file)
+{
+    return gathered(file)->real;
+}
+
+/* The last block goes on in the next write, which would have to wait for it. */
+static void start_on(struct gathered *file, sqlite3_int64 end)
+{
+    end -= end % BLOCK_BYTES;
+    if (file->descriptor < 0 || end - file->started < START_BYTES)
+        return;
+    sync_file_range(file->descriptor, file->started, end - file->started, SYNC_FILE_RANGE_WRITE);
+    file->started = end;
+}
+
+static int write_out(struct gathered *file)
+{
+    int size = file->used;
+    int rc;
+
+    if (size == 0)
+        return SQLITE_OK;
+    file->used = 0;
+    rc = file->real->pMethods->xWrite(file->real, file->buffer, size, file->offset);
+    file->offset += size;
+    if (rc == SQLITE_OK)
+        start_on(file, file->offset);
+    return rc;
+}
+
+static int file_write(sqlite3_file *base, const void *bytes, int size, sqlite3_int64 offset)
+{
+    struct gathered *file = gathered(base);
+    const unsigned char *from = bytes;
+
+    if (offset != file->offset + file->used) {
+        int rc = write_out(file);
+
+        if (rc != SQLITE_OK)
+            return rc;
+        file->offset = file->started = offset;
+    }
+    while (size > 0) {
+        int part = size < BUFFER_BYTES - file->used ? size : BUFFER_BYTES - file->used;
+
+        memcpy(file->buffer + file->used, from, (size_t)part);
+        file->used += part;
+        from += part;
+        size -= part;
+        if (file->used == BUFFER_BYTES) {
+            int rc = write_out(file);
+
+            if (rc != SQLITE_OK)
+                return rc;
+        }
+    }
+    return SQLITE_OK;
+}
+
+static int file_read(sqlite3_file *file, void *to, int size, sqlite3_int64 offset)
+{
+    int rc = write_out(gathered(file));
+
+    return rc == SQLITE_OK ? real(file)->pMethods->xRead(real(file), to, size, offset) : rc;
+}
+
+static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
+{
+    int rc = write_out(gathered(file));
+
+    return rc == SQLITE_OK ? real(file)->pMethods->xTruncate(real(file), size) : rc;
+}
+
+static int file_sync(sqlite3_file *file, int flags)
+{
+    int rc = write_out(gathered(file));
+
+    return rc == SQLITE_OK ? real(file)->pMethods->xSync(real(file), flags) : rc;
+}
+
+static int file_size(sqlite3_file *file, sqlite3_int64 *size)
+{
+    int rc = write_out(gathered(file));
+
+    return rc == SQLITE_OK ? real(file)->pMethods->xFileSize(real(file), size) : rc;
+}
+
+static int file_close(sqlite3_file *base)
+{
+    struct gathered *file = gathered(base);
+    int rc = write_out(file);
+    int closed = real(base)->pMethods->xClose(real(base));
+
+    if (file->descriptor >= 0)
+        close(file->descriptor);
+    free(file->buffer);
+    return rc == SQLITE_OK ? closed : rc;
+}
+
+/* ------------------------------------------------------------------------------------------ passed through */
+
+static int file_lock(sqlite3_file *file, int level)
+{
+    return real(file)->pMethods->xLock(real(file), level);
+}
+
+static int file_unlock(sqlite3_file *file, int level)
+{
+    return real(file)->pMethods->xUnlock(real(file), level);
+}
+
+static int file_check_reserved(sqlite3_file *file, int *reserved)
+{
+    return real(file)->pMethods->xCheckReservedLock(real(file), reserved);
+}
+
+/* A checkpoint says how large the file will be: its new blocks are reserved in one piece. That is a help and no more:
+ * without it, or without room, the writes themselves find out. */
+static int file_control(sqlite3_file *file, int operation, void *argument)
+{
+    sqlite3_int64 have;
+
+    if (operation == SQLITE_FCNTL_SIZE_HINT && gathered(file)->descriptor >= 0 &&
+        real(file)->pMethods->xFileSize(real(file), &have) == SQLITE_OK && have < *(sqlite3_int64 *)argument)
+        fallocate(gathered(file)->descriptor, 0, have, *(sqlite3_int64 *)argument - have);
+    return real(file)->pMethods->xFileControl(real(file), operation, argument);
+}
+
+static int file_sector_size(sqlite3_file *file)
+{
+    return real(file)->pMethods->xSectorSize(real(file));
+}
+
+static int file_characteristics(sqlite3_file *file)
+{
+    return real(file)->pMethods->xDeviceCharacteristics(real(file));
+}
+
+static int file_shm_map(sqlite3_file *file, int page, int size, int extend, void volatile **map)
+{
+    return real(file)->pMethods->xShmMap(real(file), page, size, extend, map);
+}
+
+static int file_shm_lock(sqlite3_file *file, int offset, int count, int flags)
+{
+    return real(file)->pMethods->xShmLock(real(file), offset, count, flags);
+}
+
+static void file_shm_barrier(sqlite3_file *file)
+{
+    real(file)->pMethods->xShmBarrier(real(file));
+}
+
+static int file_shm_unmap(sqlite3_file *file, int remove)
+{
+    return real(file)->pMethods->xShmUnmap(real(file), remove);
+}
+
+static const sqlite3_io_methods methods = {.iVersion = 2,
+                                           .xClose = file_close,
+                                           .xRead = file_read,
+                                           .xWrite = file_write,
+                                           .xTruncate = file_truncate,
+                                           .xSync = file_sync,
+                                           .xFileSize = file_size,
+                                           .xLock = file_lock,
+                                           .xUnlock = file_unlock,
+                                           .xCheckReservedLock = file_check_reserved,
+                                           .xFileControl = file_control,
+                                           .xSectorSize = file_sector_size,
+                                           .xDeviceCharacteristics = file_characteristics,
+                                           .xShmMap = file_shm_map,
+                                           .xShmLock = file_shm_lock,
+                                           .xShmBarrier = file_shm_barrier,
+                                           .xShmUnmap = file_shm_unmap};
+
+static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags, int *out_flags)
+{
+    struct gathered *file = gathered(base);
+    int rc;
+
+    (void)vfs;
+    if ((flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB)) == 0)
+        return real_vfs->xOpen(real_vfs, name, base, flags, out_flags);
+    *file = (struct gathered){
+        .real = (sqlite3_file *)(file + 1), .descriptor = -1, .buffer = malloc(BUFFER_BYTES)};
+    if (file->buffer == NULL)
+        return SQLITE_NOMEM;
+    rc = real_vfs->xOpen(real_vfs, name, file->real, flags, out_flags);
+    if (rc != SQLITE_OK) {
+        if (file->real->pMethods != NULL)
+            file->real->pMethods->xClose(file->real);
+        free(file->buffer);
+        return rc;
+    }
+    file->descriptor = open(name, O_WRONLY | O_CLOEXEC);
+    file->base.pMethods = &methods;
+    return SQLITE_OK;
+}
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static bool registered;
+
+static void put_over_default(void)
+{
+    real_vfs = sqlite3_vfs_find(NULL);
+    if (real_vfs == NULL)
+        return;
+    our_vfs = *real_vfs;
+    our_vfs.zName = "psbroker";
+    our_vfs.pNext = NULL;
+    our_vfs.szOsFile = (int)sizeof(struct gathered) + real_vfs->szOsFile;
+    our_vfs.xOpen = open_file;
+    registered = sqlite3_vfs_register(&our_vfs, 0) == SQLITE_OK;
+}
+
+const char *vfs_name(void)
+{
+    pthread_once(&once, put_over_default);
+    return registered ? our_vfs.zName : NULL;
+}
