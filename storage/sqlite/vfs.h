@@ -6,8 +6,8 @@
 #include <sqlite3.h>
 
 /* Its name for sqlite3_open_v2(); the first call in the process puts it over the default VFS of that moment. NULL, which
- * stands for the default one: SQLite did not take it. Any thread. Only for a connection with synchronous=FULL in WAL mode: then what
- * others may read was synced, and so written, before. */
+ * stands for the default one: SQLite did not take it. Only for a connection with synchronous=FULL in WAL mode: then what
+ * others may read was synced, and so written, before. Any thread. */
 const char *vfs_name(void);
 
 #endif
