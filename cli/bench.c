@@ -224,14 +224,13 @@ static bool drained(struct bench *bench)
 /* Every message, unless the time was over first. */
 static void check_reading(struct bench *bench)
 {
-    uint64_t each = bench->plan->one_topic ? bench->asked_first_topic : bench->acknowledged;
+    uint64_t all = bench->acknowledged * bench->plan->subscribers;
 
-    if (bench->time_over || bench->deliveries == each * bench->plan->subscribers)
+    if (bench->time_over || bench->deliveries == all)
         return;
     bench->stopping = true;
     bench->code = EXIT_OTHER;
-    report("%" PRIu64 " messages were read, not %" PRIu64, bench->deliveries,
-           each * bench->plan->subscribers);
+    report("%" PRIu64 " messages were read, not %" PRIu64, bench->deliveries, all);
 }
 
 static void settle_publishing(struct bench *bench)
@@ -314,8 +313,7 @@ static void name_topics(struct bench *bench)
         snprintf(bench->names[i], sizeof bench->names[i], "%s%u", bench->prefix, i);
         bench->topics[i] = bytes_of(bench->names[i]);
     }
-    bool one = plan->topics == 1 || plan->one_topic;
-    snprintf(bench->filter, sizeof bench->filter, "%s%s", bench->prefix, one ? "0" : "+");
+    snprintf(bench->filter, sizeof bench->filter, "%s%s", bench->prefix, plan->topics == 1 ? "0" : "+");
 }
 
 static void fill_payload(struct bench *bench)

@@ -45,6 +45,7 @@ struct bench_publisher {
 struct bench_subscriber {
     struct bench_worker worker; /* first */
     uint64_t delivered;
+    unsigned topic; /* the one it reads, when it reads one at a time */
 };
 
 struct bench {
@@ -58,14 +59,13 @@ struct bench {
     unsigned turn;  /* the publisher that begins */
     bool cut_short; /* more could have been published, but for the others' sake */
 
-    char prefix[BENCH_PREFIX_BYTES], filter[BENCH_TOPIC_BYTES];
+    char prefix[BENCH_PREFIX_BYTES], filter[BENCH_TOPIC_BYTES]; /* the filter: of all topics */
     char (*names)[BENCH_TOPIC_BYTES];
     struct psc_bytes *topics;
     char *payload;
     uint64_t dice;
 
     uint64_t asked, acknowledged, refused, unknown, unsent;
-    uint64_t asked_first_topic;
     uint64_t deliveries;
     uint64_t least_delivered; /* by the slowest subscriber, when it was last looked up */
     uint64_t began, ended;    /* of what is measured; 0: not yet */

@@ -83,7 +83,6 @@ static bool publish(struct bench *bench, struct bench_publisher *publisher)
     if (status == PS_OK) {
         publisher->free = slot->next;
         bench->asked++;
-        bench->asked_first_topic += topic == 0;
         return true;
     }
     if (status != PS_LIMIT_EXCEEDED && status != PS_CONNECTION_LOST) {

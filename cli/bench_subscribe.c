@@ -33,23 +33,27 @@ static void subscribed_cb(struct psc_subscription *subscription, bool created,
         subscriber->worker.bench->ready++;
 }
 
+static void subscribe(struct bench_subscriber *subscriber);
+
 static void ended_cb(struct psc_subscription *subscription, const struct psc_error *reason, void *data)
 {
     struct bench_subscriber *subscriber = data;
     struct bench *bench = subscriber->worker.bench;
 
     (void)subscription;
-    if (bench->phase == BENCH_READING && reason->status == PS_END_REACHED)
-        bench->ready++;
-    else
+    if (bench->phase != BENCH_READING || reason->status != PS_END_REACHED)
         bench_fail(bench, reason);
+    else if (bench->plan->one_topic && ++subscriber->topic < bench->plan->topics)
+        subscribe(subscriber);
+    else
+        bench->ready++;
 }
 
 static void subscribe(struct bench_subscriber *subscriber)
 {
     struct bench *bench = subscriber->worker.bench;
     struct psc_subscribe_options options = {
-        .filter = bytes_of(bench->filter),
+        .filter = bench->plan->one_topic ? bench->topics[subscriber->topic] : bytes_of(bench->filter),
         .start = bench->plan->live ? PSC_START_NEW : PSC_START_BEGINNING,
         .until_end = !bench->plan->live,
         .subscribed = subscribed_cb,

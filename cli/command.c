@@ -151,7 +151,7 @@ const struct option option_table[] = {
     {0, "rate", "N", BENCH, args_set_rate, "messages per second of all clients (latency: 10000)", 0},
     {0, "duration", "TIME", BENCH, args_set_duration,
      "publish for so long (with a rate: what is due in it); replay: read", 0},
-    {0, "one-topic", NULL, BENCH, args_set_one_topic, "replay: read only the first of the topics", 0},
+    {0, "one-topic", NULL, BENCH, args_set_one_topic, "replay: read one topic after the other", 0},
     {0, "help", NULL, EVERY, args_set_help, "print help (also -h without an argument)", 0},
     {0, "version", NULL, EVERY, args_set_version, "print psctl's version", 0},
 };
