@@ -188,12 +188,19 @@ static enum ps_status render_headers(struct sqlite_store *store)
     return PS_OK;
 }
 
-/* Offsets, seqs, time and checksums as they will be if the whole range is accepted. */
-static void number(struct sqlite_store *store, size_t from, size_t to)
+static bool is_plain(const struct message *message)
+{
+    return message->flags == 0 && message->header_count == 0 && !span_present(message->publisher) &&
+           !span_present(message->key);
+}
+
+/* Offsets, seqs, time and checksums as they will be if the whole range is accepted. Whether all are plain. */
+static bool number(struct sqlite_store *store, size_t from, size_t to)
 {
     struct message_row *rows = store->appender.rows;
     const struct topic *topic = NULL;
     uint64_t offset = 0;
+    bool plain = true;
 
     for (size_t i = from; i < to; i++) {
         struct message *message = rows[i].message;
@@ -206,7 +213,9 @@ static void number(struct sqlite_store *store, size_t from, size_t to)
         message->published_at = store->now;
         rows[i].seq = store->staged_next_seq + (i - from);
         rows[i].checksum = record_checksum(topic_name(topic), message, span_of(rows[i].headers));
+        plain = plain && is_plain(message);
     }
+    return plain;
 }
 
 /* The first accepted message of a topic that does not exist creates it. */
@@ -271,17 +280,39 @@ static bool is_row_fault(enum ps_status status)
            status == PS_BAD_HEADER;
 }
 
+static enum ps_status insert_by(struct sqlite_store *store, enum statement statement)
+{
+    sqlite3_stmt *insert = database_statement(&store->db, statement);
+
+    if (insert != NULL)
+        sqlite3_bind_int64(insert, 1, store->now);
+    return database_run(&store->db, insert);
+}
+
+/* SQLite numbers a row one above the last, which saves it a search for each. Where the last one was swept that is not
+ * our seq: then, to be seen by the number of the last row, the range is inserted again with its own. */
+static enum ps_status insert_rows(struct sqlite_store *store, bool plain, uint64_t last_seq)
+{
+    enum ps_status status = insert_by(store, plain ? STATEMENT_APPEND_PLAIN : STATEMENT_APPEND_MESSAGES);
+
+    if (status != PS_OK || (uint64_t)sqlite3_last_insert_rowid(store->db.handle) == last_seq)
+        return status;
+    status = database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK_TO));
+    return status == PS_OK ? insert_by(store, STATEMENT_INSERT_MESSAGES) : PS_STORAGE_FAILED;
+}
+
 static enum ps_status try_range(struct sqlite_store *store, size_t from, size_t to)
 {
     enum ps_status status = database_run(&store->db, database_statement(&store->db, STATEMENT_SAVEPOINT));
     enum ps_status end;
+    bool plain;
 
     if (status != PS_OK)
         return status;
-    number(store, from, to);
+    plain = number(store, from, to);
     store->source.messages = store->appender.rows + from;
     store->source.message_count = to - from;
-    status = database_run(&store->db, database_statement(&store->db, STATEMENT_INSERT_MESSAGES));
+    status = insert_rows(store, plain, store->appender.rows[to - 1].seq);
     if (status != PS_OK) {
         if (sqlite3_get_autocommit(store->db.handle))
             return status == PS_NO_MEMORY || status == PS_DISK_FULL ? status : PS_STORAGE_FAILED;

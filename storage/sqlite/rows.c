@@ -37,9 +37,7 @@ static int messages_connect(sqlite3 *db, void *source, int argc, const char *con
     (void)argc, (void)argv, (void)error;
     return table_connect(
         db, source,
-        "CREATE TABLE x (seq, topic_id, offset, published_at, flags, checksum, publisher, key,"
-        " headers, payload)",
-        table);
+        "CREATE TABLE x (seq, topic_id, offset, flags, checksum, publisher, key, headers, payload)", table);
 }
 
 static int runs_connect(sqlite3 *db, void *source, int argc, const char *const *argv, sqlite3_vtab **table,
@@ -146,22 +144,19 @@ static int messages_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context
         sqlite3_result_int64(context, (sqlite3_int64)message->offset);
         break;
     case 3:
-        sqlite3_result_int64(context, message->published_at);
-        break;
-    case 4:
         sqlite3_result_int64(context, message->flags);
         break;
-    case 5:
+    case 4:
         sqlite3_result_int64(context, (sqlite3_int64)row->checksum);
         break;
-    case 6:
+    case 5:
         result_text(context, message->publisher);
         break;
-    case 7:
+    case 6:
         if (span_present(message->key))
             result_any(context, message->key);
         break;
-    case 8:
+    case 7:
         result_text(context, span_of(row->headers));
         break;
     default:

@@ -34,8 +34,14 @@
                    " deleted_at IS NOT NULL FROM topics ORDER BY topic_id")                                  \
     X(KEPT_FROM, "SELECT first_offset FROM topics WHERE topic_id = ?1")                                      \
     /* messages */                                                                                           \
+    X(APPEND_PLAIN, "INSERT INTO messages (topic_id, offset, published_at, flags, checksum, payload)"        \
+                    " SELECT topic_id, offset, ?1, 0, checksum, payload FROM message_batch")                 \
+    X(APPEND_MESSAGES, "INSERT INTO messages (topic_id, offset, published_at, flags, checksum, publisher,"   \
+                       " key, headers, payload) SELECT topic_id, offset, ?1, flags, checksum, publisher,"    \
+                       " key, headers, payload FROM message_batch")                                          \
     X(INSERT_MESSAGES, "INSERT INTO messages (seq, topic_id, offset, published_at, flags, checksum,"         \
-                       " publisher, key, headers, payload) SELECT * FROM message_batch")                     \
+                       " publisher, key, headers, payload) SELECT seq, topic_id, offset, ?1, flags,"         \
+                       " checksum, publisher, key, headers, payload FROM message_batch")                     \
     X(READ_ROWS, "SELECT " MESSAGE_COLUMNS " FROM messages m WHERE m.seq BETWEEN ?1 AND ?2")                 \
     X(TAIL_ROWS, "SELECT seq, topic_id, offset FROM messages WHERE seq > ?1 ORDER BY seq")                   \
     X(LAST_ROW, "SELECT seq, published_at FROM messages ORDER BY seq DESC LIMIT 1")                          \

@@ -330,6 +330,54 @@ Test(sqlite_running, a_deleted_topic_is_swept_in_bounded_steps)
     ASSERT_NO_LEAKS();
 }
 
+Test(sqlite_running, a_payload_with_nothing_beside_it_but_flags_keeps_them)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    struct message messages[2] = {{.payload = span_of("x")}, {.payload = span_of("y"), .flags = 1}};
+    struct store_op op = {.kind = STORE_APPEND, .append = {span_of("A"), messages, 2}};
+
+    cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
+
+    cr_assert_eq(sqlite_case_number(&place, "SELECT flags FROM messages WHERE payload = 'x'"), 0);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT flags FROM messages WHERE payload = 'y'"), 1);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+/* SQLite would number from the last row that is left. */
+Test(sqlite_running, no_seq_is_used_again_after_the_last_rows_were_swept)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    place.config.epoch_rows = 100;
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "alive", 40);
+    sqlite_case_publish(&place, "dead", 60);
+    sqlite_case_work(&place);
+    delete_topic(&place, "dead");
+    sqlite_case_work(&place);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT max(seq) FROM messages"), 40);
+
+    sqlite_case_publish(&place, "alive", 3);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT seq FROM messages WHERE offset = 40"), 101);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT seq FROM messages WHERE offset = 42"), 103);
+
+    sqlite_case_publish(&place, "alive", 97);
+    sqlite_case_work(&place);
+    delete_topic(&place, "alive");
+    sqlite_case_work(&place);
+    sqlite_case_close(&place);
+    sqlite_case_open(&place);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM messages"), 0);
+    sqlite_case_publish(&place, "new", 2);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT min(seq) FROM messages"), 201);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM history WHERE topic = 'new'"), 2);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 Test(sqlite_running, appends_are_grouped_by_topic_over_operations_that_do_not_see_them)
 {
     struct sqlite_case place;
