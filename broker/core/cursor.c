@@ -35,6 +35,7 @@ struct cursor *cursor_new(struct attachment *attachment, struct topic *topic)
     list_init(&cursor->in_queue);
     list_init(&cursor->in_topic);
     list_init(&cursor->in_attachment);
+    list_init(&cursor->reads);
     cursor->attachment = attachment;
     cursor->topic = topic_ref(topic);
     cursor->end = attachment->until_end ? topic->head : UINT64_MAX;
@@ -93,12 +94,9 @@ static void enter(struct cursor *cursor, enum cursor_state state)
     list_append(&topic->busy, &cursor->in_topic);
 }
 
-/* A read under way goes on without its cursor. */
 static void let_go(struct cursor *cursor)
 {
-    if (cursor->reading != NULL)
-        cursor->reading->cursor = NULL;
-    cursor->reading = NULL;
+    history_forget(cursor);
     cursor_drop_slice(cursor);
 }
 

@@ -34,7 +34,8 @@ struct cursor {
     uint64_t hint;       /* of the last read */
     struct batch *slice; /* history read but not given yet */
     uint64_t slice_next; /* where history goes on behind it */
-    struct slice *reading;
+    struct list reads;   /* of history, in the order of their offsets: under way or come early */
+    uint64_t stride;     /* messages that a slice probably holds; 0: not known yet */
     enum cursor_state state;
     uint8_t empty_reads; /* in a row */
     bool acked;          /* committed was moved by this attachment */

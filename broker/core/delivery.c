@@ -20,6 +20,7 @@ static void drop_held(struct attachment *a)
             cursor_drop_slice(cursor);
         }
     }
+    history_drop_early(a);
 }
 
 void attachment_schedule(struct attachment *a)

@@ -1,6 +1,12 @@
 /* A slice borrows copies of the topic's recent runs and a reference of the topic, so the topic may grow, be
  * deleted or lose its cursor while the read is under way. Offsets come back in order; what the tail overtook
- * meanwhile is simply gone on with. */
+ * meanwhile is simply gone on with.
+ *
+ *   offset ─▶ slice, being sent │ reads: the awaited one │ ahead │ ahead │ …
+ *
+ * Once a slice showed how large the messages are, reads end where the next one is expected to begin, so that all
+ * threads read for one cursor. One that was cut short leaves a hole, which is read when the cursor comes to it.
+ * Only whole slices are kept ahead: whatever else came back is read again when it is awaited, and judged then. */
 #include "history.h"
 
 #include "attachment.h"
@@ -8,29 +14,88 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { MAX_EMPTY_READS = 8 };
+enum { MAX_EMPTY_READS = 8, CURSOR_READS = 3 };
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-/* Half of what a socket is handed, so that one slice is read while another is being sent. */
-static void fill_read(struct slice *slice, const struct cursor *cursor)
+/* As much as a socket is handed at a time. */
+static uint64_t slice_bytes(const struct broker *broker)
+{
+    return broker->config.delivery_bytes;
+}
+
+static uint64_t history_end(const struct cursor *cursor)
+{
+    const struct topic *topic = cursor->topic;
+    uint64_t end = least(topic->head, cursor->end);
+    return cursor->offset < tail_start(topic) ? least(end, tail_start(topic)) : end;
+}
+
+static struct slice *first_read(const struct cursor *cursor)
+{
+    return list_empty(&cursor->reads) ? NULL : LIST_OBJECT(cursor->reads.next, struct slice, in_cursor);
+}
+
+static void slice_free(struct slice *slice)
+{
+    list_remove(&slice->in_session);
+    list_remove(&slice->in_cursor);
+    topic_unref(slice->topic);
+    free(slice);
+}
+
+/* With what it read. */
+static void discard(struct slice *slice)
+{
+    batch_unref(slice->read.slice.batch);
+    if (slice->session != NULL) {
+        slice->session->slots--;
+        session_wants_pump(slice->session);
+    }
+    slice_free(slice);
+}
+
+/* A read under way goes on without its cursor. */
+static void let_go(struct slice *slice)
+{
+    list_remove(&slice->in_cursor);
+    slice->cursor = NULL;
+    if (slice->early)
+        discard(slice);
+}
+
+void history_forget(struct cursor *cursor)
+{
+    while (!list_empty(&cursor->reads))
+        let_go(first_read(cursor));
+}
+
+void history_drop_early(struct attachment *a)
+{
+    struct list *slices = &a->session->slices;
+    for (struct list *node = slices->next, *next; node != slices; node = next) {
+        struct slice *slice = LIST_OBJECT(node, struct slice, in_session);
+        next = node->next;
+        if (slice->early && slice->cursor->attachment == a)
+            discard(slice);
+    }
+}
+
+static void fill_read(struct slice *slice, const struct cursor *cursor, uint64_t from, uint64_t to)
 {
     const struct attachment *a = cursor->attachment;
     const struct topic *topic = cursor->topic;
-    uint64_t to = least(topic->head, cursor->end);
-    if (cursor->offset < tail_start(topic))
-        to = least(to, tail_start(topic));
-    uint32_t runs = runs_window(&topic->runs, cursor->offset, &to, slice->runs, SLICE_RUNS);
+    uint32_t runs = runs_window(&topic->runs, from, &to, slice->runs, SLICE_RUNS);
     uint64_t messages = least(a->credit_messages - a->sent_messages, SLICE_MAX_MESSAGES);
-    uint64_t bytes = least(a->credit_bytes - a->sent_bytes, slice->broker->config.delivery_bytes / 2);
+    uint64_t bytes = least(a->credit_bytes - a->sent_bytes, slice_bytes(slice->broker));
     struct store_read *read = &slice->read.slice.read;
     read->topic = broker_store_topic(topic);
     read->topic.recent = slice->runs;
     read->topic.recent_count = runs;
-    read->from = cursor->offset;
+    read->from = from;
     read->to = to;
     read->max_messages = (uint32_t)messages;
     read->max_bytes = (size_t)bytes;
@@ -47,6 +112,11 @@ static void hold(struct session *session, struct cursor *cursor, struct batch *b
     session->held[i] = cursor;
     cursor->slice = batch;
     cursor->slice_next = next;
+    /* A little less than would fit, for messages are not all of one size. */
+    uint64_t bytes = slice_bytes(session->broker) / 16 * 15;
+    cursor->stride = least(batch->count * bytes / batch->size, SLICE_MAX_MESSAGES);
+    if (cursor->stride == 0)
+        cursor->stride = 1;
 }
 
 static void give_up(struct cursor *cursor, enum ps_status status)
@@ -95,34 +165,44 @@ static void take(struct cursor *cursor, struct log_read *done)
     attachment_schedule(cursor->attachment);
 }
 
+/* Has all that was asked for up to a limit, from its first offset on. */
+static bool is_whole(const struct log_read *done)
+{
+    const struct batch *batch = done->slice.batch;
+    return done->status == PS_OK && batch != NULL && batch->count > 0 &&
+           batch->entries[0].offset == done->slice.read.from;
+}
+
 static void slice_done(struct log_read *read)
 {
     struct slice *slice = LIST_OBJECT(read, struct slice, read);
-    struct session *session = slice->session;
+    struct cursor *cursor = slice->cursor;
     broker_read_done(slice->broker);
-    list_remove(&slice->in_session);
-    if (slice->cursor != NULL) {
-        slice->cursor->reading = NULL;
-        take(slice->cursor, read);
-    } else {
-        batch_unref(read->slice.batch);
-        if (session != NULL)
-            session->slots--;
-    }
-    if (session != NULL)
+    if (cursor == NULL) {
+        discard(slice);
+    } else if (cursor->state == CURSOR_READING && first_read(cursor) == slice) {
+        struct session *session = slice->session;
+        list_remove(&slice->in_session);
+        list_remove(&slice->in_cursor);
+        take(cursor, read);
         session_wants_pump(session);
-    topic_unref(slice->topic);
-    free(slice);
+        slice_free(slice);
+    } else if (is_whole(read) && attachment_has_credit(cursor->attachment)) {
+        slice->early = true;
+    } else {
+        discard(slice);
+    }
 }
 
-static void start(struct cursor *cursor)
+/* Behind the cursor's other reads, or in the hole in front of them. */
+static bool start(struct cursor *cursor, uint64_t from, uint64_t to)
 {
     struct session *session = cursor->attachment->session;
     struct broker *broker = session->broker;
     struct slice *slice = calloc(1, sizeof *slice + SLICE_RUNS * sizeof(struct store_run));
     if (slice == NULL) {
         session_close(session);
-        return;
+        return false;
     }
     slice->read.kind = LOG_READ_SLICE;
     slice->read.done = slice_done;
@@ -130,22 +210,88 @@ static void start(struct cursor *cursor)
     slice->session = session;
     slice->cursor = cursor;
     slice->topic = topic_ref(cursor->topic);
-    fill_read(slice, cursor);
+    fill_read(slice, cursor, from, to);
     list_init(&slice->in_session);
     list_append(&session->slices, &slice->in_session);
+    list_init(&slice->in_cursor);
+    list_append(from == cursor->offset ? cursor->reads.next : &cursor->reads, &slice->in_cursor);
     session->slots++;
-    cursor->reading = slice;
-    cursor_move(cursor, CURSOR_READING);
     broker_read(broker, &slice->read);
+    return true;
+}
+
+/* Slots and credit that nobody else waits for. */
+static bool may_read_ahead(const struct cursor *cursor, uint64_t from, unsigned reads)
+{
+    const struct attachment *a = cursor->attachment;
+    const struct session *session = a->session;
+    const uint64_t end = history_end(cursor);
+    return session->slots < SESSION_SLICES && list_empty(&session->slots_wanted) && from < end &&
+           end - from >= cursor->stride &&
+           from + cursor->stride - cursor->offset <= a->credit_messages - a->sent_messages &&
+           (reads + 2) * slice_bytes(session->broker) <= a->credit_bytes - a->sent_bytes;
+}
+
+static void read_ahead(struct cursor *cursor)
+{
+    unsigned reads = 0;
+    for (const struct list *node = cursor->reads.next; node != &cursor->reads; node = node->next)
+        reads++;
+    for (; reads < CURSOR_READS; reads++) {
+        uint64_t from = cursor->slice_next;
+        if (reads > 0)
+            from = LIST_OBJECT(cursor->reads.prev, struct slice, in_cursor)->read.slice.read.to;
+        if (!may_read_ahead(cursor, from, reads) || !start(cursor, from, from + cursor->stride))
+            return;
+    }
+}
+
+/* The read that the cursor cannot go on without: up to where the next one begins or is going to begin. */
+static void start_awaited(struct cursor *cursor)
+{
+    const struct slice *next = first_read(cursor);
+    uint64_t to = history_end(cursor);
+    if (next != NULL)
+        to = least(to, next->read.slice.read.from);
+    else if (cursor->stride > 0)
+        to = least(to, cursor->offset + cursor->stride);
+    if (start(cursor, cursor->offset, to)) {
+        cursor_move(cursor, CURSOR_READING);
+        read_ahead(cursor);
+    }
+}
+
+/* True: the next slice came already or is under way. */
+static bool was_read_ahead(struct cursor *cursor)
+{
+    struct slice *slice;
+    while ((slice = first_read(cursor)) != NULL && slice->read.slice.read.to <= cursor->offset)
+        let_go(slice);
+    if (slice == NULL || slice->read.slice.read.from > cursor->offset)
+        return false;
+    if (slice->early) {
+        hold(slice->session, cursor, slice->read.slice.batch, slice->read.slice.read.next_offset);
+        cursor->hint = slice->read.slice.read.hint;
+        slice_free(slice);
+    } else {
+        cursor_move(cursor, CURSOR_READING);
+    }
+    read_ahead(cursor);
+    return true;
 }
 
 void history_want(struct cursor *cursor)
 {
+    const struct session *session = cursor->attachment->session;
     assert(cursor->state == CURSOR_READY && cursor->slice == NULL);
-    if (cursor->attachment->session->slots >= SESSION_SLICES)
+    if (was_read_ahead(cursor))
+        return;
+    if (session->slots >= SESSION_SLICES)
+        history_forget(cursor);
+    if (session->slots >= SESSION_SLICES)
         cursor_move(cursor, CURSOR_QUEUED);
     else
-        start(cursor);
+        start_awaited(cursor);
 }
 
 void history_next(struct session *session)
@@ -159,7 +305,7 @@ void history_next(struct session *session)
         bool wanted =
             cursor->state == CURSOR_READY && a->state == ATTACHMENT_LIVE && attachment_has_credit(a);
         if (wanted && tail_find(cursor->topic, cursor->offset) == NULL)
-            start(cursor);
+            start_awaited(cursor);
         else
             attachment_schedule(a);
     }

@@ -99,6 +99,39 @@ Test(delivery, a_batch_is_cut_where_the_credit_ends)
     ASSERT_NO_LEAKS();
 }
 
+/* What was read comes back in the wrong order, and sizes change, so that what was expected to fit does not. */
+Test(delivery, history_is_read_ahead_and_given_in_order)
+{
+    static const char large[] =
+        "a payload that is a good deal larger than those of the messages in front of it, which "
+        "makes slices end before the offset that the next one was asked to begin with";
+    struct broker_config config = {.delivery_bytes = 1024};
+    struct world *world = world_new(&config);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    for (unsigned i = 0; i < 1000; i++)
+        publish(publisher, "A", i / 100 % 2 == 0 ? "small" : large);
+    struct client_frame frame = subscribe_frame("A", NULL);
+    frame.subscribe.start = (struct start_rule){.kind = START_BEGINNING};
+    frame.subscribe.start_given = true;
+    client_request(client, &frame);
+    client_find(client, SERVER_SUBSCRIBED);
+    size_t most = 0;
+
+    while (world->read_count > 0) {
+        most = world->read_count > most ? world->read_count : most;
+        world_complete_read(world, world->read_count - 1);
+        broker_flush(world->broker);
+    }
+    world_settle(world);
+
+    cr_assert_gt(most, 1u, "one read at a time");
+    cr_assert_leq(most, 4u);
+    expect_offsets(client, "A", 0, 1000);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(delivery, history_without_credit_does_not_hold_up_another_subscription)
 {
     struct broker_config config = {.delivery_bytes = 8192};
