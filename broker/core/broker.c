@@ -294,7 +294,8 @@ bool broker_flush(struct broker *broker)
         broker->progress_ns = broker_now(broker) + progress_interval_ns;
         broker_arm(broker, broker->progress_ns);
     }
-    if (broker->phase != BROKER_RUNNING)
+    /* Answers that are still to be pumped go out before connections are closed. */
+    if (broker->phase == BROKER_FAILING || (broker->phase != BROKER_RUNNING && !more))
         settle_phase(broker);
     return more;
 }

@@ -132,7 +132,7 @@ static enum ps_status fail(struct sqlite_store *store, struct store_op **ops, si
         return status;
     }
     if (is_survivable(status)) {
-        store->is_version_lost = status == PS_NO_MEMORY;
+        store->is_version_lost |= status == PS_NO_MEMORY;
         refuse_all(ops, count, status);
         return PS_OK;
     }

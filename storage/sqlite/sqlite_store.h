@@ -38,9 +38,9 @@ struct sqlite_store {
     int64_t now;            /* the time of this commit */
     uint64_t clamped_logged_at;
     int64_t data_version; /* of our last commit */
-    bool
-        is_version_lost; /* without memory SQLite may have dropped its cache, which changes the version as well */
-    bool failed;         /* takes no further commit */
+    /* Without memory SQLite may have dropped its cache, which changes the version as well. */
+    bool is_version_lost;
+    bool failed; /* takes no further commit */
     uint64_t disk_sampled_at;
     uint64_t free_disk_bytes, database_bytes;
 };

@@ -36,7 +36,7 @@ enum ps_status transaction_data_version(struct sqlite_store *store, int64_t *ver
     if (rc == SQLITE_ROW)
         *version = sqlite3_column_int64(select, 0);
     sqlite3_reset(select);
-    return database_status(rc);
+    return rc == SQLITE_DONE ? PS_INTERNAL : database_status(rc);
 }
 
 void transaction_roll_back(struct sqlite_store *store)

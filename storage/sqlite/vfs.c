@@ -1,11 +1,14 @@
-/* SQLite writes a frame of the WAL as 24 bytes and a page, and a checkpoint page by page, and waits for the disk only
- * when all of it is written. Per byte that costs twice what large writes do, and the disk idles meanwhile.
+/* SQLite writes a frame of the WAL as 24 bytes and a page, and waits for the disk only when all of a commit is written.
+ * Per byte that costs twice what large writes do, and the disk idles meanwhile.
  *
- *   xWrite ─▶ buffer, while bytes follow bytes ──full, or any other call──▶ large writes ─▶ the kernel starts on it
+ *   WAL:  xWrite ─▶ buffer, while bytes follow bytes ──full, or any other call──▶ large writes ─▶ the kernel starts on it
+ *   file: xWrite ─▶ blocks that a checkpoint reserved before ─▶ the kernel starts on it
  *
  * What is in the buffer was written as far as this connection can tell, and for nobody else: readers learn of frames
- * after their sync, and take pages from the database after its. A write that fails is reported by the call that made
- * it due, at the latest by the sync; what it held is dropped, as SQLite rolls back or writes it again. */
+ * after their sync. Pages of the file are not kept back: a checkpoint that a reader holds up sends others to the pages
+ * it copied without another call that could write them. A write that fails is reported by the call that made it due,
+ * at the latest by the sync. A write or sync drops what it could not write, as SQLite rolls back; a read keeps it, as
+ * SQLite may go on with the transaction. */
 #include "vfs.h"
 
 #include <fcntl.h>
@@ -26,9 +29,9 @@ struct gathered {
     sqlite3_file *real;
     int descriptor; /* a second one, as SQLite does not show its own; -1: none */
     int used;
-    sqlite3_int64 offset;  /* of the first byte in the buffer */
+    sqlite3_int64 offset;  /* of the first byte in the buffer, or behind what was written last */
     sqlite3_int64 started; /* where the written bytes begin that the kernel was not told to start on */
-    unsigned char *buffer;
+    unsigned char *buffer; /* NULL: nothing is kept back */
 };
 
 static sqlite3_vfs *real_vfs;
@@ -56,46 +59,66 @@ static void start_on(struct gathered *file, sqlite3_int64 end)
 
 static int write_out(struct gathered *file)
 {
-    int size = file->used;
     int rc;
 
-    if (size == 0)
+    if (file->used == 0)
         return SQLITE_OK;
+    rc = file->real->pMethods->xWrite(file->real, file->buffer, file->used, file->offset);
+    if (rc != SQLITE_OK)
+        return rc;
+    file->offset += file->used;
     file->used = 0;
-    rc = file->real->pMethods->xWrite(file->real, file->buffer, size, file->offset);
-    file->offset += size;
+    start_on(file, file->offset);
+    return SQLITE_OK;
+}
+
+static int write_out_or_drop(struct gathered *file)
+{
+    int rc = write_out(file);
+
+    file->used = 0;
+    return rc;
+}
+
+static int write_through(struct gathered *file, const void *bytes, int size, sqlite3_int64 offset)
+{
+    int rc = file->real->pMethods->xWrite(file->real, bytes, size, offset);
+
+    if (offset != file->offset)
+        file->started = offset;
+    file->offset = offset + size;
     if (rc == SQLITE_OK)
         start_on(file, file->offset);
     return rc;
 }
 
-static int file_write(sqlite3_file *base, const void *bytes, int size, sqlite3_int64 offset)
+static int gather(struct gathered *file, const unsigned char *from, int size, sqlite3_int64 offset)
 {
-    struct gathered *file = gathered(base);
-    const unsigned char *from = bytes;
+    int rc = SQLITE_OK;
 
     if (offset != file->offset + file->used) {
-        int rc = write_out(file);
-
-        if (rc != SQLITE_OK)
-            return rc;
+        rc = write_out_or_drop(file);
         file->offset = file->started = offset;
     }
-    while (size > 0) {
+    while (size > 0 && rc == SQLITE_OK) {
         int part = size < BUFFER_BYTES - file->used ? size : BUFFER_BYTES - file->used;
 
         memcpy(file->buffer + file->used, from, (size_t)part);
         file->used += part;
         from += part;
         size -= part;
-        if (file->used == BUFFER_BYTES) {
-            int rc = write_out(file);
-
-            if (rc != SQLITE_OK)
-                return rc;
-        }
+        if (file->used == BUFFER_BYTES)
+            rc = write_out_or_drop(file);
     }
-    return SQLITE_OK;
+    return rc;
+}
+
+static int file_write(sqlite3_file *base, const void *bytes, int size, sqlite3_int64 offset)
+{
+    struct gathered *file = gathered(base);
+
+    return file->buffer == NULL ? write_through(file, bytes, size, offset)
+                                : gather(file, bytes, size, offset);
 }
 
 static int file_read(sqlite3_file *file, void *to, int size, sqlite3_int64 offset)
@@ -107,14 +130,14 @@ static int file_read(sqlite3_file *file, void *to, int size, sqlite3_int64 offse
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
-    int rc = write_out(gathered(file));
+    int rc = write_out_or_drop(gathered(file));
 
     return rc == SQLITE_OK ? real(file)->pMethods->xTruncate(real(file), size) : rc;
 }
 
 static int file_sync(sqlite3_file *file, int flags)
 {
-    int rc = write_out(gathered(file));
+    int rc = write_out_or_drop(gathered(file));
 
     return rc == SQLITE_OK ? real(file)->pMethods->xSync(real(file), flags) : rc;
 }
@@ -223,9 +246,8 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int
     (void)vfs;
     if ((flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB)) == 0)
         return real_vfs->xOpen(real_vfs, name, base, flags, out_flags);
-    *file = (struct gathered){
-        .real = (sqlite3_file *)(file + 1), .descriptor = -1, .buffer = malloc(BUFFER_BYTES)};
-    if (file->buffer == NULL)
+    *file = (struct gathered){.real = (sqlite3_file *)(file + 1), .descriptor = -1};
+    if ((flags & SQLITE_OPEN_WAL) != 0 && (file->buffer = malloc(BUFFER_BYTES)) == NULL)
         return SQLITE_NOMEM;
     rc = real_vfs->xOpen(real_vfs, name, file->real, flags, out_flags);
     if (rc != SQLITE_OK) {

@@ -1,5 +1,5 @@
-/* The VFS of the writer's connection: the default one, with what is written to the database and its WAL gathered into
- * large writes, whose way to the disk begins at once. */
+/* The VFS of the writer's connection: the default one, with what is written to the WAL gathered into large writes, and
+ * the way to the disk begun at once for both files. */
 #ifndef PSBROKER_VFS_H
 #define PSBROKER_VFS_H
 

@@ -140,3 +140,63 @@ Test(sqlite_vfs, a_write_that_fails_is_told_by_the_sync_and_not_tried_again)
     place_deinit(&place);
     ASSERT_NO_LEAKS();
 }
+
+static sqlite3 *open_database(const char *path, const char *vfs)
+{
+    sqlite3 *db;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
+    cr_assert_eq(sqlite3_open_v2(path, &db, flags, vfs), SQLITE_OK);
+    return db;
+}
+
+static void run_sql(sqlite3 *db, const char *sql)
+{
+    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s: %s", sql, sqlite3_errmsg(db));
+}
+
+static void expect_text(sqlite3 *db, const char *sql, const char *text)
+{
+    sqlite3_stmt *select;
+    cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &select, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    cr_assert_eq(sqlite3_step(select), SQLITE_ROW, "%s", sqlite3_errmsg(db));
+    cr_assert_str_eq((const char *)sqlite3_column_text(select, 0), text);
+    sqlite3_finalize(select);
+}
+
+/* Such a checkpoint neither truncates nor syncs the database, and sends readers to the pages that it copied. */
+Test(sqlite_vfs, a_checkpoint_that_a_reader_holds_up_leaves_whole_pages)
+{
+    struct place place;
+    char path[sizeof place.path];
+    place_init(&place);
+    snprintf(path, sizeof path, "%s/other.db", place.directory);
+    sqlite3 *writer = open_database(path, vfs_name());
+    run_sql(writer, "PRAGMA page_size=16384;PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;"
+                    "PRAGMA wal_autocheckpoint=0;CREATE TABLE t(x)");
+    run_sql(writer, "WITH n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n WHERE i < 300) "
+                    "INSERT INTO t SELECT randomblob(1000) FROM n");
+    sqlite3 *holding = open_database(path, NULL);
+    run_sql(holding, "BEGIN;SELECT count(*) FROM t");
+    run_sql(writer, "INSERT INTO t VALUES(1)");
+    run_sql(writer, "PRAGMA wal_checkpoint(PASSIVE)");
+    sqlite3 *reader = open_database(path, NULL);
+    expect_text(reader, "PRAGMA quick_check", "ok");
+    expect_text(reader, "SELECT count(*) FROM t", "301");
+    sqlite3_close(reader);
+    sqlite3_close(holding);
+    sqlite3_close(writer);
+    place_deinit(&place);
+}
+
+Test(sqlite_vfs, a_write_that_fails_in_a_read_is_not_forgotten)
+{
+    struct place place;
+    place_init(&place);
+    cr_assert_eq(write_some(&place, FRAME, 0, 'a'), SQLITE_OK);
+    fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_FULL);
+    cr_assert_eq(place.file->pMethods->xRead(place.file, place.bytes, 10, 0), SQLITE_FULL);
+    cr_assert_eq(place.file->pMethods->xSync(place.file, SQLITE_SYNC_NORMAL), SQLITE_FULL, "told again");
+    fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_OK);
+    place_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
