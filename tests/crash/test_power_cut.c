@@ -3,8 +3,8 @@
  * bytes.
  *
  * A round runs random operations on the file that the last cut left until its own cut is due. The image is made at that
- * moment and the run goes on to the end of the operation, so that the model knows both outcomes. POWER_CUTS=N makes N
- * cuts; a failure names the seed of its chain of cuts, to be given as PSBROKER_SEED. */
+ * moment and the run goes on to the end of the operation, so that the model knows both outcomes. The cuts are the same in
+ * every run; POWER_CUTS=N makes N others, at random; a failure names the seed of its chain of cuts, to be given as PSBROKER_SEED. */
 #include "leaks.h"
 #include "power_vfs.h"
 #include "store_model.h"
@@ -106,9 +106,10 @@ static unsigned cuts_wanted(void)
 
 Test(power, a_cut_at_any_moment_loses_nothing_that_was_acknowledged)
 {
-    uint64_t seed = 0;
+    uint64_t seed = 1;
     const char *given = getenv("PSBROKER_SEED");
-    cr_assert_eq(getrandom(&seed, 4, 0), 4);
+    if (getenv("POWER_CUTS") != NULL)
+        cr_assert_eq(getrandom(&seed, 4, 0), 4);
     power_vfs_install();
 
     unsigned chains = given != NULL ? 1 : (cuts_wanted() + CHAIN - 1) / CHAIN;
