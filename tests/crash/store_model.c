@@ -58,6 +58,13 @@ static void plan_offset(const struct model *model, struct caller *caller, struct
     *op = offsets_op(&details->offset, 1);
 }
 
+/* A topic is not made and deleted again in one commit: whether that happened could only be told from its next offset,
+ * which nobody sees. */
+static bool may_delete(const struct model *model, size_t topic, bool is_first)
+{
+    return model->topics[topic].live || is_first;
+}
+
 void model_plan(const struct model *model, struct caller *caller, struct dice *dice, uint32_t *made,
                 struct model_commit *commit)
 {
@@ -68,7 +75,7 @@ void model_plan(const struct model *model, struct caller *caller, struct dice *d
         details->topic = dice_below(dice, MODEL_TOPICS);
         details->subscription = dice_below(dice, MODEL_SUBSCRIPTIONS);
         size_t kind = dice_below(dice, 24);
-        if (kind == 0)
+        if (kind == 0 && may_delete(model, details->topic, i == 0))
             *op = delete_op(topic_names[details->topic]);
         else if (kind == 1)
             *op = forget_op(ids[details->subscription], "#");
