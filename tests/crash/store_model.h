@@ -58,7 +58,12 @@ enum ps_status model_try_read(const struct model *model, struct caller *caller, 
 bool model_agrees(const struct model *model, struct caller *caller);
 /* Ids and generations that were any become those of the store. */
 void model_adopt(struct model *model, struct caller *caller);
+/* Messages that it should hold. */
+uint64_t model_count(const struct model *model);
 /* SQLite's own check of the file, and that people see as many messages. */
 void model_check_file(const struct model *model, const char *directory);
+
+/* What a run comes to, appended to the file PSBROKER_TALLY of the environment, as Criterion keeps what is printed. */
+void tell_injected(uint64_t faults, uint64_t messages);
 
 #endif

@@ -4,7 +4,7 @@
  * that and the whole commit whose outcome was unknown.
  *
  * The scenario is the same for each N, so the first N that is not reached ends a sweep. SWEEP_STRIDE=1 tries every N, by
- * default one in some, from a random one on; a failure names N, for SWEEP_ONLY=N. */
+ * default one in some, from a random one on; a failure names N, for SWEEP_ONLY=N. PSBROKER_SEED makes another scenario. */
 #ifndef PSBROKER_TESTS_STORE_SWEEP_H
 #define PSBROKER_TESTS_STORE_SWEEP_H
 

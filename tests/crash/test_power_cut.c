@@ -4,7 +4,8 @@
  *
  * A round runs random operations on the file that the last cut left until its own cut is due. The image is made at that
  * moment and the run goes on to the end of the operation, so that the model knows both outcomes. The cuts are the same in
- * every run; POWER_CUTS=N makes N others, at random; a failure names the seed of its chain of cuts, to be given as PSBROKER_SEED. */
+ * every run; POWER_CUTS=N makes N others, at random or from the seed PSBROKER_SEED on; a failure names the seed of its chain
+ * of cuts, which PSBROKER_SEED alone repeats. */
 #include "leaks.h"
 #include "power_vfs.h"
 #include "store_model.h"
@@ -24,6 +25,7 @@ struct world {
     uint32_t made;
     uint64_t moments, due; /* operations on the disk in this round, and which one is cut */
     bool is_cut;
+    uint64_t checked; /* messages found after the last cut */
     char image[TMPDIR_BYTES];
 };
 
@@ -79,6 +81,7 @@ static void one_cut(struct world *world, char directory[TMPDIR_BYTES])
     if (world->is_cut)
         world->at_cut = world->now; /* opening changes nothing that anybody can see */
     model_check_file(&world->now, directory);
+    world->checked = model_count(&world->now);
     while (!world->is_cut)
         step(world);
     power_vfs_watch(NULL, NULL);
@@ -86,36 +89,50 @@ static void one_cut(struct world *world, char directory[TMPDIR_BYTES])
     memcpy(directory, world->image, TMPDIR_BYTES);
 }
 
+static uint64_t messages; /* acknowledged, at the ends of chains */
+
 static void chain_of_cuts(uint64_t seed, unsigned cuts)
 {
     static struct world world;
     char directory[TMPDIR_BYTES];
-    world = (struct world){.dice = dice_of(seed)};
+    world = (struct world){.dice = {seed * 2 + 1}};
     snprintf(test_note, sizeof test_note, "PSBROKER_SEED=%llu", (unsigned long long)seed);
     HOLDS(tmpdir_make(directory), "no directory");
     for (unsigned i = 0; i < cuts; i++)
         one_cut(&world, directory);
     tmpdir_remove(directory);
+    messages += world.checked;
 }
 
 static unsigned cuts_wanted(void)
 {
-    const char *given = getenv("POWER_CUTS");
-    return given != NULL ? (unsigned)strtoul(given, NULL, 10) : CUTS;
+    const char *cuts = getenv("POWER_CUTS");
+    if (cuts == NULL && getenv("PSBROKER_SEED") != NULL)
+        return CHAIN;
+    return cuts != NULL ? (unsigned)strtoul(cuts, NULL, 10) : CUTS;
+}
+
+static uint64_t first_seed(void)
+{
+    uint64_t seed = 1;
+    const char *given = getenv("PSBROKER_SEED");
+    if (given != NULL)
+        return strtoull(given, NULL, 0);
+    if (getenv("POWER_CUTS") != NULL)
+        cr_assert_eq(getrandom(&seed, 4, 0), 4);
+    return seed;
 }
 
 Test(power, a_cut_at_any_moment_loses_nothing_that_was_acknowledged)
 {
-    uint64_t seed = 1;
-    const char *given = getenv("PSBROKER_SEED");
-    if (getenv("POWER_CUTS") != NULL)
-        cr_assert_eq(getrandom(&seed, 4, 0), 4);
+    unsigned chains = (cuts_wanted() + CHAIN - 1) / CHAIN;
+    uint64_t seed = first_seed();
     power_vfs_install();
 
-    unsigned chains = given != NULL ? 1 : (cuts_wanted() + CHAIN - 1) / CHAIN;
     for (unsigned i = 0; i < chains; i++)
-        chain_of_cuts(given != NULL ? strtoull(given, NULL, 0) : seed + i, CHAIN);
+        chain_of_cuts(seed + i, CHAIN);
 
     power_vfs_begin(NULL);
+    tell_injected((uint64_t)chains * CHAIN, messages);
     ASSERT_NO_LEAKS();
 }

@@ -1,0 +1,70 @@
+"""Faults that end the broker's process under load, beside a witness that remembers what it was told."""
+import time
+
+from fault import Fault, Outcome, Place
+from witness import Watched
+
+LEAST = 1000  # acknowledged messages between two kills
+LIVES = 8     # on one directory
+LARGEST = 3_000_000  # acknowledged messages on one directory
+
+
+def rounds(builds, seed, seconds, one):
+    """one(watched) ends a broker under load and tells whether that counts; everything is checked after each."""
+    outcome = Outcome()
+    end = time.monotonic() + seconds
+    number = 0
+    while not outcome.violations and (number == 0 or time.monotonic() < end):
+        with Place() as place:
+            watched = Watched(place.path, seed + number, builds.test("crash", "witness"), builds.broker())
+            try:
+                outcome.injected += directory(watched, one, end)
+                outcome.violations += watched.finish()
+            except AssertionError as error:
+                outcome.violations += [str(error), *watched.close()]
+            outcome.acknowledged += watched.witness.totals["acknowledged"]
+            place.keep = bool(outcome.violations)
+            if place.keep:
+                outcome.violations.append(f"the files are in {place.path}; seed {seed + number}")
+        number += 1
+    return outcome
+
+
+def directory(watched, one, end):
+    injected = 0
+    watched.start()
+    for _ in range(LIVES):
+        injected += one(watched)
+        watched.check()
+        if (watched.violations or watched.witness.violations or time.monotonic() > end or
+                watched.witness.totals["acknowledged"] > LARGEST):
+            break
+    return injected
+
+
+def kill(builds, seed, seconds):
+    def one(watched):
+        def act():
+            time.sleep(watched.chance.random() ** 2)  # the random moment itself
+            watched.broker.signal(9)
+        counts = watched.load_until(LEAST, act)
+        watched.expect_end(-9)
+        return counts
+    return rounds(builds, seed, seconds, one)
+
+
+def terminate(builds, seed, seconds):
+    def one(watched):
+        def act():
+            time.sleep(watched.chance.random() ** 2)
+            watched.broker.signal(15)
+        counts = watched.load_until(LEAST, act)
+        watched.expect_end(0)
+        return counts
+    return rounds(builds, seed, seconds, one)
+
+
+FAULTS = [
+    Fault("kill", "1", "SIGKILL at random moments under load", kill, share=6),
+    Fault("terminate", "23", "SIGTERM under load", terminate),
+]

@@ -1,0 +1,212 @@
+/* Everything there is, read through the broker or with SQLite alone, against the ledger. */
+#include "witness.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct check {
+    struct witness *witness;
+    struct psc_client *client;
+    struct psc_subscription *replay;
+    struct ledger_view *view;
+    uint64_t shown, bytes; /* since the broker was told */
+    unsigned waiting;      /* answers */
+    bool lost;
+};
+
+enum { TELL_EVERY = 1024 };
+
+static void answered(struct check *check)
+{
+    if (--check->waiting == 0 && check->client != NULL)
+        psc_close(check->client, NULL, NULL);
+}
+
+static void disconnected_cb(struct psc_client *client, const struct psc_error *error, int64_t retry_in_ms,
+                            void *data)
+{
+    struct check *check = data;
+
+    (void)error, (void)retry_in_ms;
+    check->lost = true;
+    check->client = NULL;
+    psc_close(client, NULL, NULL);
+}
+
+/* -------------------------------------------------------------------------------------------------- replay */
+
+static void subscribed_cb(struct psc_subscription *subscription, bool created,
+                          const struct psc_topic_start *starts, size_t count, void *data)
+{
+    struct check *check = data;
+    unsigned topic;
+
+    (void)subscription, (void)created;
+    for (size_t i = 0; i < count; i++)
+        if (ledger_topic_find(check->witness->ledger, starts[i].topic.data, starts[i].topic.size, &topic))
+            ledger_view_start(check->view, topic, starts[i].offset, starts[i].first, starts[i].head);
+}
+
+static void message_cb(struct psc_subscription *subscription, struct psc_bytes name,
+                       const struct psc_message *message, void *data)
+{
+    struct check *check = data;
+    struct ledger_message bytes = witness_bytes(message);
+    unsigned topic;
+
+    if (ledger_topic_find(check->witness->ledger, name.data, name.size, &topic))
+        ledger_view_show(check->view, topic, message->offset, &bytes);
+    check->bytes += bytes.payload_size + bytes.key_size;
+    if (++check->shown % TELL_EVERY != 0)
+        return;
+    psc_consumed(subscription, TELL_EVERY, check->bytes);
+    check->bytes = 0;
+}
+
+static void gap_cb(struct psc_subscription *subscription, struct psc_bytes name, uint64_t from, uint64_t to,
+                   void *data)
+{
+    struct check *check = data;
+
+    (void)subscription;
+    ledger_complain(check->witness->ledger, "replay: a gap in %.*s from %llu to %llu", (int)name.size,
+                    (const char *)name.data, (unsigned long long)from, (unsigned long long)to);
+}
+
+static void ended_cb(struct psc_subscription *subscription, const struct psc_error *reason, void *data)
+{
+    struct check *check = data;
+
+    (void)subscription;
+    if (reason->status == PS_END_REACHED) {
+        ledger_view_end(check->view);
+        check->view = NULL;
+    } else if (reason->status != PS_CONNECTION_LOST) {
+        ledger_complain(check->witness->ledger, "the replay ended with %s: %s",
+                        ps_status_name(reason->status), reason->text);
+    }
+    answered(check);
+}
+
+/* ---------------------------------------------------------------------------------------- committed offsets */
+
+static bool is_of_cursor(const struct psc_subscription_info *info, unsigned cursor)
+{
+    char name[16];
+    struct psc_bytes id = witness_durable_id(cursor, name);
+
+    return info->durable_id.size == id.size && memcmp(info->durable_id.data, id.data, id.size) == 0;
+}
+
+static void show_committed(struct ledger *ledger, unsigned cursor, const struct psc_subscription_info *info)
+{
+    unsigned topic;
+
+    for (size_t i = 0; i < info->position_count; i++) {
+        const struct psc_position *position = &info->positions[i];
+
+        if (ledger_topic_find(ledger, position->topic.data, position->topic.size, &topic))
+            ledger_committed(ledger, cursor, topic, position->committed);
+    }
+}
+
+static void subscription_cb(const struct psc_error *error, const struct psc_subscription_info *info,
+                            void *data)
+{
+    struct check *check = data;
+    struct ledger *ledger = check->witness->ledger;
+
+    for (unsigned i = 0; info != NULL && i < ledger_plan_of(ledger)->cursors; i++)
+        if (is_of_cursor(info, i))
+            show_committed(ledger, i, info);
+    if (info != NULL)
+        return;
+    if (error != NULL && error->status != PS_CONNECTION_LOST)
+        ledger_complain(ledger, "listing the subscriptions: %s", error->text);
+    answered(check);
+}
+
+bool witness_check(struct witness *witness)
+{
+    struct check check = {.witness = witness, .waiting = 2};
+    struct psc_options options = {
+        .unix_path = witness->socket, .disconnected = disconnected_cb, .data = &check};
+    struct psc_subscribe_options replay = {.filter = {"#", 1},
+                                           .start = PSC_START_BEGINNING,
+                                           .until_end = true,
+                                           .subscribed = subscribed_cb,
+                                           .message = message_cb,
+                                           .gap = gap_cb,
+                                           .ended = ended_cb,
+                                           .data = &check};
+
+    check.view = ledger_view_new(witness->ledger, "replay", true);
+    if (psc_new(&witness->loop, &options, &check.client) != PS_OK ||
+        psc_subscribe(check.client, &replay, &check.replay) != PS_OK ||
+        psc_list_subscriptions(check.client, (struct psc_bytes){0}, subscription_cb, &check) != PS_OK)
+        abort();
+    psc_start(check.client);
+    uv_run(&witness->loop, UV_RUN_DEFAULT);
+    ledger_view_abandon(check.view);
+    return !check.lost;
+}
+
+/* --------------------------------------------------------------------------------------------- with SQLite */
+
+static struct ledger_message row_bytes(sqlite3_stmt *row)
+{
+    struct ledger_message bytes = {.payload = sqlite3_column_blob(row, 3),
+                                   .payload_size = (size_t)sqlite3_column_bytes(row, 3)};
+
+    if (sqlite3_column_type(row, 2) == SQLITE_NULL)
+        return bytes;
+    bytes.key = sqlite3_column_blob(row, 2);
+    bytes.key_size = (size_t)sqlite3_column_bytes(row, 2);
+    if (bytes.key == NULL) /* empty */
+        bytes.key = (const uint8_t *)"";
+    return bytes;
+}
+
+static void show_rows(struct ledger *ledger, struct ledger_view *view, sqlite3_stmt *rows)
+{
+    unsigned topic;
+
+    while (sqlite3_step(rows) == SQLITE_ROW) {
+        struct ledger_message bytes = row_bytes(rows);
+        const void *name = sqlite3_column_text(rows, 0);
+
+        if (ledger_topic_find(ledger, name, (size_t)sqlite3_column_bytes(rows, 0), &topic))
+            ledger_view_show(view, topic, (uint64_t)sqlite3_column_int64(rows, 1), &bytes);
+    }
+}
+
+static void check_database(struct ledger *ledger, sqlite3 *db)
+{
+    sqlite3_stmt *rows = NULL;
+    struct ledger_view *view = ledger_view_new(ledger, "sqlite3", true);
+
+    if (sqlite3_prepare_v2(db,
+                           "SELECT topic, offset, CAST(key AS BLOB), CAST(payload AS BLOB) FROM history "
+                           "ORDER BY topic, offset",
+                           -1, &rows, NULL) == SQLITE_OK)
+        show_rows(ledger, view, rows);
+    if (sqlite3_finalize(rows) != SQLITE_OK)
+        ledger_complain(ledger, "sqlite3: %s", sqlite3_errmsg(db));
+    ledger_view_end(view);
+    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &rows, NULL) != SQLITE_OK ||
+        sqlite3_step(rows) != SQLITE_ROW || strcmp((const char *)sqlite3_column_text(rows, 0), "ok") != 0)
+        ledger_complain(ledger, "sqlite3: integrity_check is not ok");
+    sqlite3_finalize(rows);
+}
+
+void witness_check_file(struct witness *witness, const char *path)
+{
+    sqlite3 *db;
+
+    if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK)
+        check_database(witness->ledger, db);
+    else
+        ledger_complain(witness->ledger, "sqlite3: %s does not open: %s", path, sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
