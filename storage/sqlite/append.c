@@ -301,10 +301,12 @@ static enum ps_status insert_rows(struct sqlite_store *store, bool plain, uint64
     return status == PS_OK ? insert_by(store, STATEMENT_INSERT_MESSAGES) : PS_STORAGE_FAILED;
 }
 
-static enum ps_status try_range(struct sqlite_store *store, size_t from, size_t to)
+/* In `inserted` what became of the range; when it is not PS_OK nothing of it is left. A savepoint that cannot be set,
+ * undone or released is no row's fault: the transaction has to be rolled back, for rows that nobody was told of may be
+ * in it. */
+static enum ps_status try_range(struct sqlite_store *store, size_t from, size_t to, enum ps_status *inserted)
 {
     enum ps_status status = database_run(&store->db, database_statement(&store->db, STATEMENT_SAVEPOINT));
-    enum ps_status end;
     bool plain;
 
     if (status != PS_OK)
@@ -312,29 +314,30 @@ static enum ps_status try_range(struct sqlite_store *store, size_t from, size_t 
     plain = number(store, from, to);
     store->source.messages = store->appender.rows + from;
     store->source.message_count = to - from;
-    status = insert_rows(store, plain, store->appender.rows[to - 1].seq);
-    if (status != PS_OK) {
+    *inserted = insert_rows(store, plain, store->appender.rows[to - 1].seq);
+    if (*inserted != PS_OK) {
         if (sqlite3_get_autocommit(store->db.handle))
-            return status == PS_NO_MEMORY || status == PS_DISK_FULL ? status : PS_STORAGE_FAILED;
-        end = database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK_TO));
-        if (end != PS_OK)
+            return *inserted == PS_NO_MEMORY || *inserted == PS_DISK_FULL ? *inserted : PS_STORAGE_FAILED;
+        if (database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK_TO)) != PS_OK)
             return PS_STORAGE_FAILED;
     }
-    end = database_run(&store->db, database_statement(&store->db, STATEMENT_RELEASE));
-    return end == PS_OK ? status : end;
+    return database_run(&store->db, database_statement(&store->db, STATEMENT_RELEASE));
 }
 
 /* Recursion is as deep as the logarithm of the batch. */
 static enum ps_status insert_range(struct sqlite_store *store, size_t from, size_t to)
 {
-    enum ps_status status = try_range(store, from, to);
+    enum ps_status inserted = PS_OK;
+    enum ps_status status = try_range(store, from, to, &inserted);
 
-    if (status == PS_OK)
-        return accept_range(store, from, to);
-    if (!is_row_fault(status) || sqlite3_get_autocommit(store->db.handle))
+    if (status != PS_OK)
         return status;
+    if (inserted == PS_OK)
+        return accept_range(store, from, to);
+    if (!is_row_fault(inserted))
+        return inserted;
     if (to - from == 1) {
-        store->appender.rows[from].message->status = status;
+        store->appender.rows[from].message->status = inserted;
         return PS_OK;
     }
     status = insert_range(store, from, from + (to - from) / 2);

@@ -34,8 +34,7 @@ static bool check_statuses(struct world *world, enum ps_status status)
           ps_status_name(status));
     for (size_t i = 0; i < world->commit.count; i++) {
         enum ps_status each = world->commit.ops[i].status;
-        bool refused = is_refusal(each) || each == PS_INTERNAL || each == PS_NO_SUCH_TOPIC ||
-                       each == PS_NO_SUCH_SUBSCRIPTION;
+        bool refused = is_refusal(each) || each == PS_NO_SUCH_TOPIC || each == PS_NO_SUCH_SUBSCRIPTION;
         HOLDS(refused || each == status, "operation: %s in a commit that is %s", ps_status_name(each),
               ps_status_name(status));
     }

@@ -1,7 +1,10 @@
 /* Every allocation of the store, and of SQLite on its behalf, fails in turn. The store under test is wrapped: memory fails
  * only inside of its own calls, and not in what they call back. */
+#include "caller.h"
 #include "failing_memory.h"
+#include "leaks.h"
 #include "store_sweep.h"
+#include "tmpdir.h"
 
 #include <criterion/criterion.h>
 #include <sqlite3.h>
@@ -169,6 +172,48 @@ static void sweep(bool once)
         .name = "allocation", .body = &body, .stride = 331, .arm = arm, .disarm = memory_failed};
     watch_sqlite();
     sweep_run(&sweep, once);
+}
+
+/* The first commit prepares what later ones use, a savepoint's end too: all of it is there, or nothing. */
+static bool first_commit(size_t n)
+{
+    static const struct body body = {.name = "wrapped", .open = wrapped_open, .persistent = true};
+    struct caller caller = {0};
+    struct message messages[3] = {
+        {.payload = span_of("0")}, {.payload = span_of("1")}, {.payload = span_of("2")}};
+    struct store_op op = append_op("A", messages, 3);
+    char directory[TMPDIR_BYTES];
+    snprintf(test_note, sizeof test_note, "allocation %zu", n);
+    HOLDS(tmpdir_make(directory), "no directory");
+    HOLDS(caller_open_in(&caller, &body, directory) == PS_OK, "not opened");
+
+    arm(n, true);
+    enum ps_status status = caller_try_commit(&caller, &op, 1);
+    bool came = memory_failed();
+    HOLDS(status == PS_OK && (op.status == PS_OK || op.status == PS_NO_MEMORY), "commit %s, operation %s",
+          ps_status_name(status), ps_status_name(op.status));
+    uint64_t accepted = op.status == PS_OK ? op.append.accepted : 0;
+    HOLDS(caller_publish(&caller, "A", "next") == accepted, "another offset");
+
+    caller_reopen(&caller);
+    struct shown shown = {0};
+    caller_read(&caller, "A", 0, accepted + 1, &shown);
+    HOLDS(shown.count == accepted + 1, "%zu messages", shown.count);
+    HOLDS(caller_find(&caller, "A")->next_offset == accepted + 1, "another end");
+    shown_clear(&shown);
+    caller_leave(&caller);
+    tmpdir_remove(directory);
+    return came;
+}
+
+Test(memory_sweep, any_allocation_of_a_first_commit_fails)
+{
+    size_t n = 1;
+    watch_sqlite();
+    while (first_commit(n))
+        n++;
+    cr_assert_gt(n, 100u);
+    ASSERT_NO_LEAKS();
 }
 
 Test(memory_sweep, an_allocation_fails_once)
