@@ -171,5 +171,7 @@ struct span column_span(sqlite3_stmt *statement, int column)
     if (sqlite3_column_type(statement, column) == SQLITE_NULL)
         return SPAN_ABSENT;
     data = sqlite3_column_blob(statement, column);
-    return (struct span){data == NULL ? &nothing : data, (size_t)sqlite3_column_bytes(statement, column)};
+    if (data == NULL)
+        return (struct span){&nothing, 0};
+    return (struct span){data, (size_t)sqlite3_column_bytes(statement, column)};
 }

@@ -4,6 +4,7 @@
 #define PSBROKER_GATE_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct gate {
@@ -11,6 +12,7 @@ struct gate {
     pthread_cond_t changed;
     unsigned inside;
     bool closed;
+    atomic_uint readers; /* that there are, inside or not; counted by them */
 };
 
 bool gate_init(struct gate *gate); /* false: the system refused */

@@ -67,6 +67,7 @@ enum ps_status reader_open(const struct store_vtable *vtable, const char *path, 
         return PS_NO_MEMORY;
     reader->base.vtable = vtable;
     reader->gate = gate;
+    gate->readers++;
     gate_enter(gate);
     rc = database_open(&reader->db, path, DATABASE_READER, wait_a_moment, NULL);
     gate_leave(gate);
@@ -84,6 +85,7 @@ void reader_close(struct store_reader *base)
 
     record_headers_deinit(&reader->headers);
     database_close(&reader->db);
+    reader->gate->readers--;
     free(reader);
 }
 
@@ -114,9 +116,9 @@ static enum ps_status outcome(enum ps_status status)
 
 /* ------------------------------------------------------------------------------------------------ one row */
 
-/* What a column holds, absent when NULL. False: a number. The calls for values cost a fraction of those for columns,
+/* What a column holds, absent when NULL; PS_DAMAGED: a number. The calls for values cost a fraction of those for columns,
  * which take the connection's mutex and check for errors each; a reader's connection is its thread's alone. */
-static bool get_bytes(sqlite3_stmt *row, int column, struct span *bytes)
+static enum ps_status get_bytes(sqlite3_stmt *row, int column, struct span *bytes)
 {
     static const uint8_t nothing;
     sqlite3_value *value = sqlite3_column_value(row, column);
@@ -125,12 +127,12 @@ static bool get_bytes(sqlite3_stmt *row, int column, struct span *bytes)
 
     *bytes = SPAN_ABSENT;
     if (type == SQLITE_NULL)
-        return true;
+        return PS_OK;
     if (type != SQLITE_TEXT && type != SQLITE_BLOB)
-        return false;
+        return PS_DAMAGED;
     data = sqlite3_value_blob(value);
     *bytes = (struct span){data == NULL ? &nothing : data, (size_t)sqlite3_value_bytes(value)};
-    return true;
+    return data == NULL && bytes->size > 0 ? PS_NO_MEMORY : PS_OK;
 }
 
 static int64_t get_number(sqlite3_stmt *row, int column)
@@ -150,8 +152,12 @@ static enum ps_status take_row(const struct step *step, sqlite3_stmt *row, struc
         return PS_DAMAGED;
     *message = (struct message){
         .offset = step->at, .published_at = get_number(row, 2), .flags = (uint32_t)get_number(row, 3)};
-    if (!get_bytes(row, 5, &message->publisher) || !get_bytes(row, 6, &message->key) ||
-        !get_bytes(row, 7, &json) || !get_bytes(row, 8, &message->payload) || !span_present(message->payload))
+    if ((status = get_bytes(row, 5, &message->publisher)) != PS_OK ||
+        (status = get_bytes(row, 6, &message->key)) != PS_OK ||
+        (status = get_bytes(row, 7, &json)) != PS_OK ||
+        (status = get_bytes(row, 8, &message->payload)) != PS_OK)
+        return status;
+    if (!span_present(message->payload))
         return PS_DAMAGED;
     if (record_checksum(topic->name, message, json) != (uint64_t)get_number(row, 4))
         return PS_DAMAGED;

@@ -8,10 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Without SQLite's own. */
-static enum ps_status count_objects(sqlite3 *db, int *count)
+/* A database that has only objects of SQLite's own is somebody's, too. */
+static const char count_all[] = "SELECT count(*) FROM sqlite_schema";
+static const char count_named[] =
+    "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'";
+
+static enum ps_status count_objects(sqlite3 *db, const char *sql, int *count)
 {
-    static const char sql[] = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'";
     sqlite3_stmt *select = NULL;
     int rc = sqlite3_prepare_v2(db, sql, -1, &select, NULL);
 
@@ -31,7 +34,7 @@ enum ps_status schema_identify(sqlite3 *db, bool *fresh, char *error, size_t err
     enum ps_status status = database_status(migrate_identify(db, &application_id, &version));
 
     if (status == PS_OK)
-        status = count_objects(db, &objects);
+        status = count_objects(db, count_all, &objects);
     if (status != PS_OK)
         return status;
     if (application_id == 0 && version == 0 && objects == 0) {
@@ -157,7 +160,7 @@ static enum ps_status compare(sqlite3 *db, sqlite3 *expected, char *error, size_
         status = database_status(rc);
     if (status != PS_OK)
         return status;
-    status = count_objects(expected, &wanted);
+    status = count_objects(expected, count_named, &wanted);
     if (status != PS_OK)
         return status;
     if (ours == wanted)

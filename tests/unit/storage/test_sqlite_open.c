@@ -59,6 +59,17 @@ Test(sqlite_open, a_newer_schema_is_refused)
     expect_refusal(&place, PS_NEWER_SCHEMA, "schema 99");
 }
 
+Test(sqlite_open, a_database_with_nothing_but_sqlite_s_own_tables_is_another_program_s)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    sqlite_case_outside(&place,
+                        "CREATE TABLE theirs (a INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE theirs");
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM sqlite_schema"), 1);
+
+    expect_refusal(&place, PS_FOREIGN_FILE, "another program");
+}
+
 Test(sqlite_open, a_trigger_on_our_tables_is_refused_even_with_a_users_name)
 {
     struct sqlite_case place;

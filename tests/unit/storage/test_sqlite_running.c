@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -143,6 +144,16 @@ Test(sqlite_running, an_outside_reader_stops_checkpoints_but_not_publishing_unti
     cr_assert_eq(op.status, PS_OK, "service resumes by itself");
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_running, a_store_must_outlive_its_readers, .signal = SIGABRT)
+{
+    struct sqlite_case place;
+    struct store_reader *reader;
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    cr_assert_eq(store_reader_new(place.store, &reader), PS_OK);
+    sqlite_case_deinit(&place);
 }
 
 struct endless_reader {
