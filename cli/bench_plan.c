@@ -3,9 +3,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { IN_FLIGHT = 65536, DEFAULT_SECONDS = 10, DEFAULT_SIZE = 100 };
-enum { MILLION = 1000000 };
+enum { MILLION = 1000000, SPARE_DESCRIPTORS = 64 };
 #define TERA UINT64_C(1000000000000)
 
 static const struct {
@@ -144,4 +145,15 @@ bool bench_plan_make(struct bench_plan *plan, const char *mode, const struct ben
     limit(&made, options);
     *plan = made;
     return true;
+}
+
+void bench_plan_raise_descriptors(const struct bench_plan *plan)
+{
+    struct rlimit limit;
+    rlim_t wanted = plan->clients + plan->subscribers + SPARE_DESCRIPTORS;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }

@@ -1,4 +1,4 @@
-/* What a benchmark is to do: the options as they were given, and the plan that follows from them. Pure. */
+/* What a benchmark is to do: the options as they were given, and the plan that follows from them. */
 #ifndef PSCTL_BENCH_PLAN_H
 #define PSCTL_BENCH_PLAN_H
 
@@ -49,5 +49,8 @@ struct bench_plan {
 /* False: `error`, of `room` bytes, says in one sentence why not. */
 bool bench_plan_make(struct bench_plan *plan, const char *mode, const struct bench_options *options,
                      char *error, size_t room);
+
+/* Lets the process open as many connections as the plan needs, as far as the system lets it. */
+void bench_plan_raise_descriptors(const struct bench_plan *plan);
 
 #endif

@@ -8,11 +8,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, PATIENCE_MS = 2000, STALL_S = 30, PACE_NS = 50000, SPARE_DESCRIPTORS = 64 };
+enum { TICK_MS = 250, PATIENCE_MS = 2000, STALL_S = 30, PACE_NS = 50000 };
 
 /* ------------------------------------------------------------------------------------------- the progress */
 
@@ -270,17 +269,6 @@ static void closing(struct run *run)
 
 /* ------------------------------------------------------------------------------------------- the command */
 
-static void raise_descriptors(const struct bench_plan *plan)
-{
-    struct rlimit limit;
-    rlim_t wanted = plan->clients + plan->subscribers + SPARE_DESCRIPTORS;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int cmd_bench(const struct args *args)
 {
     static const struct run_hooks hooks = {
@@ -302,7 +290,7 @@ int cmd_bench(const struct args *args)
     enum ps_status status = bench_init(&bench, &plan);
     if (status != PS_OK)
         return report_status(args->json, NULL, status);
-    raise_descriptors(&plan);
+    bench_plan_raise_descriptors(&plan);
     int code = run_command(args, &hooks, &bench, false);
     bench_deinit(&bench);
     return code;

@@ -28,10 +28,13 @@ def of(system, mode, figure="msgs_per_s", **options):
     return Run(system, mode, tuple(options.items()), figure)
 
 
-def with_raw(rows):
-    """Against JetStream through its client library, as psbroker through its own; and below, for information, without."""
+def with_others(rows):
+    """Against JetStream through its client library, as psbroker through its own; and below, for information, without.
+    Against SQLite as it comes; and below, held to the same target, with its writes gathered as the store gathers them."""
     for row in rows:
         yield row
+        if row.against.system == "ceiling":
+            yield replace(row, against=replace(row.against, system="ceiling-vfs"))
         if row.against.system == "jetstream":
             yield replace(row, against=replace(row.against, system="jetstream-raw"), target=None)
 
@@ -51,7 +54,7 @@ ALONE = of("psbroker", "pub", messages=8_000, window=1)
 HUNDRED_ALONE = of("psbroker", "pub", messages=150_000, clients=100, window=1)
 LATENCY = of("psbroker", "latency", "p99_ms", rate=10_000, duration=5.0)
 
-ROWS = list(with_raw([
+ROWS = list(with_others([
     Row("publish, 1 topic, 1 connection, pipelined", ONE, of("jetstream", "pub", messages=1_000_000), 6.0),
     Row("publish, 1 topic, 1 connection, pipelined", ONE, of("redis", "pub", messages=1_000_000, window=1000), 4.0),
     Row("publish, 1 topic, 1 connection, pipelined", ONE, of("redis-always", "pub", messages=500_000, window=1000)),
@@ -162,8 +165,9 @@ def programs_of(build):
 
 
 def write(out, rounds, facts, measured, same_work, versions):
-    out.write(f"Medians of {rounds} alternating rounds, range in brackets; ratio = psbroker / theirs.\n\n" if rounds > 1 else
-              "One round: shows that the instrument works, no figures to quote.\n\n")
+    out.write(f"Medians of {rounds} alternating rounds, range in brackets; ratio = psbroker / theirs.\n\n"
+              if rounds >= report.LEAST_ROUNDS else
+              f"{rounds} of at least {report.LEAST_ROUNDS} rounds: shows that the instrument works, no figures to quote.\n\n")
     out.write(report.comparison(measured, against_name(versions)))
     out.write(f"\n{report.summary(measured)}\n\n")
     out.write(report.table(("machine", ""), facts))
@@ -181,7 +185,7 @@ def arguments():
                "  ./dev bench --rows ceiling             only what is compared with bare SQLite\n"
                "  ./dev bench --list                     the rows, and what each runs")
     parser.add_argument("--rows", metavar="PATTERN", default="", help="only rows whose work or system matches (a regular expression)")
-    parser.add_argument("--rounds", metavar="N", type=int, default=3, help="how often each is measured (3)")
+    parser.add_argument("--rounds", metavar="N", type=int, default=3, help="how often each is measured (3); fewer give no verdicts")
     parser.add_argument("--quick", action="store_true", help="short runs, one round: a test of the instrument, no figures to quote")
     parser.add_argument("--out", metavar="FILE", help="write the result there instead of to stdout")
     parser.add_argument("--data", metavar="DIRECTORY", help="where the servers keep their data, on a disk (the build directory)")
@@ -220,7 +224,7 @@ def main():
     try:
         facts = machine.facts(place)
         versions = {name: version_of(system, programs) for name, system in SYSTEMS.items()}
-        versions["ceiling"] = dict(facts)["SQLite"]
+        versions["ceiling"] = versions["ceiling-vfs"] = dict(facts)["SQLite"]
 
         def run_one(each):
             return run(SYSTEMS[each.system], each.work(), programs, place)

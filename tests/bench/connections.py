@@ -13,17 +13,15 @@ Prints one line a stage, or one JSON object with --json. Needs a descriptor for 
 """
 import argparse
 import json
-import os
 import resource
-import shutil
 import sys
-import tempfile
 import time
 
 import wire
 from wire import Wire, pb
 
-from psbroker_test import Broker, current_memory
+from own_broker import own_broker
+from psbroker_test import current_memory
 
 CHUNK = 250          # connections that are worked with at a time
 SIZE = 1024          # payload bytes
@@ -154,19 +152,9 @@ def main():
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = parser.parse_args()
     raise_descriptor_limit()
-    place = tempfile.mkdtemp(prefix="psbroker-bench.", dir=options.directory)
-    path = os.path.join(place, "socket")
-    listen, connect = ("127.0.0.1:0",), None
-    if options.unix:
-        listen, connect = ("unix:" + path,), lambda: Wire(None, hello=False, path=path)
-    broker = Broker(os.path.join(place, "data"), listen=listen)
-    try:
+    with own_broker(options.directory, options.unix) as broker:
+        connect = (lambda: Wire(None, hello=False, path=broker.socket)) if options.unix else None
         figures = measure(broker, options.connections, connect, lambda text: print(text, file=sys.stderr))
-        if broker.terminate() != 0:
-            sys.exit(f"the broker did not end cleanly: {broker.err[-2000:]}")
-    finally:
-        broker.end()
-        shutil.rmtree(place, ignore_errors=True)
     if options.json:
         print(json.dumps(figures))
     else:

@@ -5,9 +5,11 @@ import platform
 import sqlite3
 import statistics
 import struct
+import subprocess
 import time
 
 IN_MEMORY = {0x01021994: "tmpfs", 0x858458F6: "ramfs"}  # statfs(2), f_type
+HERE = os.path.dirname(os.path.abspath(__file__))
 SYNCS = 200
 
 
@@ -78,10 +80,21 @@ def libuv_version():
     return library.uv_version_string().decode()
 
 
+def revision(tree=HERE):
+    """The commit of the checkout that a path is in, with -dirty when files differ from it; "unknown" without git."""
+    try:
+        done = subprocess.run(("git", "-C", tree, "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty"),
+                              capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
 def facts(place):
     """(what, text) of everything a reader must know."""
     median, slow = sync_latency(place)
     return [
+        ("revision", revision()),
         ("kernel", f"{platform.system()} {platform.release()}"),
         ("processor", processor()),
         ("memory", memory()),

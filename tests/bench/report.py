@@ -2,6 +2,7 @@
 import statistics
 from dataclasses import dataclass, replace
 
+LEAST_ROUNDS = 3  # for a verdict
 UNITS = {"msgs_per_s": "msg/s", "p50_ms": "ms", "p99_ms": "ms"}
 
 
@@ -103,6 +104,13 @@ def verdict(row, value):
     return "yes" if (value <= row.target if row.lower else value >= row.target) else "NO"
 
 
+def reached(samples, row):
+    """The verdict of a row, once its median is one of enough rounds."""
+    value = ratio(samples, row)
+    few = value is not None and min(len(samples.values(run)) for run in (row.ours, row.against)) < LEAST_ROUNDS
+    return "" if few else verdict(row, value)
+
+
 def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     for row in rows:
@@ -118,15 +126,16 @@ def comparison(measured, name_of):
             value = ratio(samples, row)
             first = (row.work, shown(samples, row.ours)) if number == 0 else ('"', '"')
             lines.append((*first, name_of(row.against), shown(samples, row.against), "" if value is None else f"{value:.2f}",
-                          "" if row.target is None else f"{'≤' if row.lower else '≥'} {row.target:g}", verdict(row, value)))
+                          "" if row.target is None else f"{'≤' if row.lower else '≥'} {row.target:g}", reached(samples, row)))
     return table(("work", "psbroker", "against", "theirs", "ratio", "target", "reached"), lines)
 
 
 def summary(measured):
-    """How many of the targets are reached."""
-    found = [verdict(row, ratio(samples, row)) for rows, samples in measured for row in rows if row.target is not None]
+    """How many of the targets are reached, or that nothing can be said about it."""
+    found = [reached(samples, row) for rows, samples in measured for row in rows if row.target is not None]
     return (f"{found.count('yes')} of {len(found)} targets reached, {found.count('NO')} missed, "
-            f"{found.count('not measured')} not measured.")
+            f"{found.count('not measured')} not measured"
+            + (f", {found.count('')} not judged: a verdict takes {LEAST_ROUNDS} rounds." if "" in found else "."))
 
 
 def fairness(measured, reasons):
@@ -136,7 +145,7 @@ def fairness(measured, reasons):
         for row in rows:
             value = ratio(samples, row)
             lines.append((row.ours.system, f"{row.work}: {shown(samples, row.ours)}, {row.against.system} {shown(samples, row.against)}",
-                          "" if value is None else f"{value:.0%}", f"≥ {row.target:.0%}", verdict(row, value)))
+                          "" if value is None else f"{value:.0%}", f"≥ {row.target:.0%}", reached(samples, row)))
     lines += [(system, reason, "", "", "") for system, reason in reasons.items()]
     return table(("generator for", "work, or why there is no such comparison", "ratio", "target", "reached"), lines)
 

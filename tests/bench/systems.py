@@ -67,6 +67,9 @@ SYSTEMS = {
         inspect=("{psctl}", "-h", "127.0.0.1", "-p", "{port}", "info", "-o", "json")),
     "ceiling": System(
         "bare SQLite", "same layout, synced at every commit", generator=("{ceiling}",), tail=("--data", "{data}")),
+    "ceiling-vfs": System(
+        "bare SQLite", "on the store's VFS, same layout, synced at every commit", generator=("{ceiling}",),
+        tail=("--store-vfs", "--data", "{data}")),
     "jetstream": System(
         "NATS JetStream", f"through libnats, {NATS_FILES}", **_nats("nats_lib_bench", "-js", "-sd", "{data}/js")),
     "jetstream-raw": System(
@@ -93,7 +96,7 @@ def version_of(system, programs):
         return None
     try:
         done = subprocess.run(_fill(system.version, programs), capture_output=True, text=True, timeout=READY_S)
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
     return found and found.group()
@@ -116,8 +119,7 @@ def run(system, work, programs, place):
             server = _start(system, names)
         found = _generate(_fill((*system.generator, *work, *system.tail), names), server)
         if system.inspect:
-            asked = subprocess.run(_fill(system.inspect, names), capture_output=True, check=False, timeout=READY_S)
-            found["server"] = json.loads(asked.stdout) if asked.returncode == 0 else {}
+            found["server"] = _inspect(_fill(system.inspect, names))
         return found
     finally:
         if server is not None:
@@ -191,6 +193,15 @@ def _processor_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _inspect(command):
+    """What the server says about itself; nothing when it does not answer."""
+    try:
+        asked = subprocess.run(command, capture_output=True, check=False, timeout=READY_S)
+        return json.loads(asked.stdout) if asked.returncode == 0 else {}
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return {}
 
 
 def _generate(command, server):

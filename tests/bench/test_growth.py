@@ -31,6 +31,7 @@ class Growth(Case):
         os.mkdir(self.path("data"))
         self.growth("--quick", part, "--data", self.path("data"))
         self.assertEqual(os.listdir(self.path("data")), [])
+        self.assertEqual(self.results()[part]["machine"]["revision"], machine.revision())
         return self.results()[part]
 
     def assert_plots(self, *names):

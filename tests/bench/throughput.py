@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 
-from psbroker_test import PSCTL, Broker
+from own_broker import own_broker
+from psbroker_test import PSCTL
 
 MESSAGES = int(os.environ.get("MESSAGES", "1000000"))
 RUNS = int(os.environ.get("RUNS", "3"))
@@ -36,9 +37,8 @@ def timed(arguments, env, stdin, stdout):
 
 
 def run(place, lines):
-    broker = Broker(os.path.join(place, "data"))
-    env = {**os.environ, "PSCTL_HOST": "127.0.0.1", "PSCTL_PORT": str(broker.port)}
-    try:
+    with own_broker() as broker:
+        env = {**os.environ, "PSCTL_HOST": "127.0.0.1", "PSCTL_PORT": str(broker.port)}
         answers, copy = os.path.join(place, "offsets"), os.path.join(place, "copy")
         pub = timed(["pub", "B", "--lines", "-"], env, lines, answers)
         sub = timed(["sub", "B", "--from-offset", "0", "--exit-at-end"], env, "/dev/null", copy)
@@ -48,11 +48,6 @@ def run(place, lines):
         with open(answers, "rb") as file:
             if any(int(line) != number for number, line in enumerate(file)):
                 sys.exit("the offsets are not 0, 1, 2, …")
-        if broker.terminate() != 0:
-            sys.exit(f"the broker did not end cleanly: {broker.err[-2000:]}")
-    finally:
-        broker.end()
-        shutil.rmtree(os.path.join(place, "data"), ignore_errors=True)
     return {"pub": pub, "sub": sub, "broker": peak}
 
 

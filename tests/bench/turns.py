@@ -9,17 +9,14 @@ longest round trip is what the request cost the others. Medians of --rounds; pri
 import argparse
 import json
 import multiprocessing
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 
 import wire
 from wire import Wire, pb
 
-from psbroker_test import Broker
+from own_broker import own_broker
 
 SUBSCRIPTIONS = 300
 TOPICS_PER_FRAME = 1000
@@ -126,15 +123,8 @@ def main():
     parser.add_argument("--directory", help="where the broker's data goes for the time being")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = parser.parse_args()
-    place = tempfile.mkdtemp(prefix="psbroker-bench.", dir=options.directory)
-    broker = Broker(os.path.join(place, "data"))
-    try:
+    with own_broker(options.directory) as broker:
         figures = measure(broker, options.topics, options.rounds, lambda text: print(text, file=sys.stderr))
-        if broker.terminate() != 0:
-            sys.exit(f"the broker did not end cleanly: {broker.err[-2000:]}")
-    finally:
-        broker.end()
-        shutil.rmtree(place, ignore_errors=True)
     if options.json:
         print(json.dumps(figures))
         return

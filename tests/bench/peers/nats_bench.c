@@ -172,8 +172,10 @@ static void delivered_cb(struct nats_link *link, const struct nats_message *mess
         bench->peer.result.deliveries++;
 }
 
-static void attach(struct bench *bench)
+static void attach(void *data)
 {
+    struct bench *bench = data;
+
     for (unsigned i = 0; i < bench->peer.plan.subscribers && !bench->peer.core; i++)
         nats_stream_push(&bench->stream, bench->subscribers[i].subject, !bench->peer.plan.live);
 }
@@ -207,8 +209,9 @@ static void open_publishers(struct bench *bench)
     }
 }
 
-static void open_subscribers(struct bench *bench)
+static void open_subscribers(void *data)
 {
+    struct bench *bench = data;
     const struct bench_plan *plan = &bench->peer.plan;
 
     for (unsigned i = 0; i < plan->subscribers; i++) {
@@ -288,41 +291,27 @@ static bool published(const struct bench *bench)
     return over && bench->acknowledged == bench->asked;
 }
 
-static void publish_all(struct bench *bench)
+static void receive_all(void *data)
 {
-    if (bench->peer.plan.rate != 0)
-        start_pace(bench);
-    while (!published(bench))
-        turn(bench);
-}
+    struct bench *bench = data;
 
-static void receive_all(struct bench *bench)
-{
     while (look_up_least(bench) < bench->acknowledged)
         turn(bench);
 }
 
-static void measure(struct bench *bench)
+static void publish_all(void *data)
 {
-    if (bench->peer.plan.mode == BENCH_REPLAY) {
-        publish_all(bench);
-        open_subscribers(bench);
-        peer_begin(&bench->peer);
-        attach(bench);
+    struct bench *bench = data;
+
+    if (bench->peer.plan.rate != 0)
+        start_pace(bench);
+    while (!published(bench))
+        turn(bench);
+    if (bench->peer.plan.live)
         receive_all(bench);
-    } else if (bench->peer.plan.live) {
-        open_subscribers(bench);
-        attach(bench);
-        peer_begin(&bench->peer);
-        publish_all(bench);
-        receive_all(bench);
-    } else {
-        peer_begin(&bench->peer);
-        publish_all(bench);
-    }
-    bench->peer.ended = peer_now();
-    bench->peer.result.messages = bench->acknowledged;
 }
+
+static const struct peer_steps steps = {open_subscribers, attach, publish_all, receive_all};
 
 /* -------------------------------------------------------------------------------------------------- main */
 
@@ -378,7 +367,8 @@ int main(int argc, char **argv)
         nats_stream_make(&bench.stream, bench.peer.host, bench.peer.port);
     }
     open_publishers(&bench);
-    measure(&bench);
+    peer_measure(&bench.peer, &steps, &bench);
+    bench.peer.result.messages = bench.acknowledged;
     int code = peer_show(&bench.peer);
     bench_deinit(&bench);
     peer_deinit(&bench.peer);

@@ -235,8 +235,9 @@ static uint64_t room(struct bench *bench)
     return bench->peer.plan.window - (bench->asked - through);
 }
 
-static void publish_all(struct bench *bench)
+static void publish_all(void *data)
 {
+    struct bench *bench = data;
     const struct bench_plan *plan = &bench->peer.plan;
 
     while (bench->asked < plan->messages) {
@@ -271,8 +272,10 @@ static void open_connection(struct bench *bench, natsConnection **connection, js
     must(natsConnection_JetStream(js, *connection, &options), "JetStream");
 }
 
-static void open_subscribers(struct bench *bench)
+static void open_subscribers(void *data)
 {
+    struct bench *bench = data;
+
     for (unsigned i = 0; i < bench->peer.plan.subscribers; i++) {
         struct subscriber *subscriber = &bench->subscribers[i];
         subscriber->bench = bench;
@@ -301,8 +304,10 @@ static void subscribe_stream(struct subscriber *subscriber)
          "subscribing");
 }
 
-static void attach(struct bench *bench)
+static void attach(void *data)
 {
+    struct bench *bench = data;
+
     for (unsigned i = 0; i < bench->peer.plan.subscribers; i++) {
         struct subscriber *subscriber = &bench->subscribers[i];
         if (bench->peer.core)
@@ -316,31 +321,17 @@ static void attach(struct bench *bench)
 /* ------------------------------------------------------------------------------------------------ modes */
 
 /* In steps, each of which may take STALL_S. */
-static void receive_all(struct bench *bench)
+static void receive_all(void *data)
 {
+    struct bench *bench = data;
+
     for (uint64_t done = 0; done < bench->asked;) {
         done = bench->asked - done < STEP ? bench->asked : done + STEP;
         wait_for(bench, 0, done);
     }
 }
 
-static void measure(struct bench *bench)
-{
-    if (bench->peer.plan.mode == BENCH_REPLAY) {
-        publish_all(bench);
-        open_subscribers(bench);
-        peer_begin(&bench->peer);
-        attach(bench);
-        receive_all(bench);
-    } else {
-        open_subscribers(bench);
-        attach(bench);
-        peer_begin(&bench->peer);
-        publish_all(bench);
-    }
-    bench->peer.ended = peer_now();
-    bench->peer.result.messages = bench->acknowledged;
-}
+static const struct peer_steps steps = {open_subscribers, attach, publish_all, receive_all};
 
 static void add_up(struct bench *bench)
 {
@@ -456,7 +447,8 @@ int main(int argc, char **argv)
     open_connection(&bench, &bench.connection, &bench.js);
     if (!bench.peer.core)
         make_stream(&bench);
-    measure(&bench);
+    peer_measure(&bench.peer, &steps, &bench);
+    bench.peer.result.messages = bench.acknowledged;
     add_up(&bench);
     int code = peer_show(&bench.peer);
     if (!bench.peer.core)

@@ -1,9 +1,8 @@
 #include "nats_plan.h"
 
 #include <stdio.h>
-#include <sys/resource.h>
 
-enum { SPARE_DESCRIPTORS = 64, LEAST_WINDOW = 16, CORE_WINDOW = 2048, MOST_IN_FLIGHT = 8 * 1024 * 1024 };
+enum { LEAST_WINDOW = 16, CORE_WINDOW = 2048, MOST_IN_FLIGHT = 8 * 1024 * 1024 };
 
 void nats_subject(unsigned topic, char subject[NATS_SUBJECT_BYTES])
 {
@@ -27,21 +26,10 @@ static void choose_window(struct peer *peer, unsigned pub_window)
     peer->plan.window = window;
 }
 
-static void raise_descriptors(const struct bench_plan *plan)
-{
-    struct rlimit limit;
-    rlim_t wanted = plan->clients + plan->subscribers + SPARE_DESCRIPTORS;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
-        return;
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 void nats_plan(struct peer *peer, unsigned pub_window)
 {
     if (peer->core && !peer->plan.live)
         peer_fail("--core stores and acknowledges nothing: only fanout, latency and e2e have a meaning");
-    raise_descriptors(&peer->plan);
+    bench_plan_raise_descriptors(&peer->plan);
     choose_window(peer, pub_window);
 }

@@ -186,6 +186,25 @@ void peer_begin(struct peer *peer)
     peer->began = peer_now();
 }
 
+void peer_measure(struct peer *peer, const struct peer_steps *steps, void *data)
+{
+    if (peer->plan.mode == BENCH_REPLAY) {
+        steps->publish(data);
+        steps->open(data);
+        peer_begin(peer);
+        steps->attach(data);
+        steps->receive(data);
+    } else {
+        if (peer->plan.live) {
+            steps->open(data);
+            steps->attach(data);
+        }
+        peer_begin(peer);
+        steps->publish(data);
+    }
+    peer->ended = peer_now();
+}
+
 uint64_t peer_due_at(const struct peer *peer, uint64_t message)
 {
     uint64_t rate = peer->plan.rate;

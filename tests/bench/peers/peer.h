@@ -41,6 +41,18 @@ uint64_t peer_now(void);
 /* Here the measurement begins. Changes the peer. */
 void peer_begin(struct peer *peer);
 
+/* What a generator does in the order that the mode asks for; each is given `data`. */
+struct peer_steps {
+    void (*open)(void *data);    /* connects the subscribers */
+    void (*attach)(void *data);  /* lets them be delivered to */
+    void (*publish)(void *data); /* returns when all is acknowledged, and in live modes delivered */
+    void (*receive)(void *data); /* returns when all that was published is delivered */
+};
+
+/* Takes the steps and measures from where the mode begins to count: a replay is published before, and live subscribers
+ * are attached before. Sets `ended`. */
+void peer_measure(struct peer *peer, const struct peer_steps *steps, void *data);
+
 /* With a rate, message n (from 0) is due n / rate after the beginning, whatever became of those before it. */
 uint64_t peer_due_at(const struct peer *peer, uint64_t message);
 

@@ -248,10 +248,11 @@ static void received(struct drive *drive, unsigned subscriber)
 }
 
 /* From the beginning: in live modes the streams are new. */
-static void open_readers(void)
+static void open_readers(void *data)
 {
     unsigned count = bench.peer.plan.subscribers;
 
+    (void)data;
     bench.readers = must_alloc(count * sizeof *bench.readers);
     for (unsigned i = 0; i < count; i++) {
         struct reader *reader = &bench.readers[i];
@@ -262,34 +263,28 @@ static void open_readers(void)
     }
 }
 
-static void ask_all(void)
+static void ask_all(void *data)
 {
+    (void)data;
     for (unsigned i = 0; i < bench.peer.plan.subscribers; i++)
         ask(&bench.readers[i]);
 }
 
 /* -------------------------------------------------------------------------------------------------- modes */
 
-static void measure(void)
+static void publish_all(void *data)
 {
-    struct peer *peer = &bench.peer;
-
-    if (peer->plan.mode == BENCH_REPLAY) {
-        drive_publish(&bench.drive);
-        open_readers();
-        peer_begin(peer);
-        ask_all();
-        drive_receive(&bench.drive);
-    } else {
-        if (peer->plan.live) {
-            open_readers();
-            ask_all();
-        }
-        peer_begin(peer);
-        drive_publish(&bench.drive);
-    }
-    peer->ended = peer_now();
+    (void)data;
+    drive_publish(&bench.drive);
 }
+
+static void receive_all(void *data)
+{
+    (void)data;
+    drive_receive(&bench.drive);
+}
+
+static const struct peer_steps steps = {open_readers, ask_all, publish_all, receive_all};
 
 static void close_all(void)
 {
@@ -317,7 +312,7 @@ int main(int argc, char **argv)
     drive_watch_publisher(&bench.drive, bench.publisher->fd);
     encode_commands();
     atexit(delete_streams);
-    measure();
+    peer_measure(&bench.peer, &steps, NULL);
     int code = peer_show(&bench.peer);
     close_all();
     drive_deinit(&bench.drive);
