@@ -139,7 +139,8 @@ void attachment_free(struct attachment *a)
 static void move(struct attachment *a, enum attachment_state state)
 {
     static const unsigned successors[] = {
-        [ATTACHMENT_STORING] = 1u << ATTACHMENT_RESOLVING | 1u << ATTACHMENT_ANSWERING,
+        [ATTACHMENT_STORING] = 1u << ATTACHMENT_ADDING,
+        [ATTACHMENT_ADDING] = 1u << ATTACHMENT_RESOLVING | 1u << ATTACHMENT_ANSWERING,
         [ATTACHMENT_RESOLVING] = 1u << ATTACHMENT_ANSWERING,
         [ATTACHMENT_ANSWERING] = 1u << ATTACHMENT_LIVE,
         [ATTACHMENT_LIVE] = 1u << ATTACHMENT_FINISHED,
@@ -238,7 +239,7 @@ static void resolve_next(struct attachment *a)
         if (!resolve_add(resolve, cursor->topic, cursor))
             break;
     }
-    if (a->state == ATTACHMENT_STORING)
+    if (a->state == ATTACHMENT_ADDING)
         move(a, ATTACHMENT_RESOLVING);
     resolve->owner = a;
     resolve->done = resolve_next_cb;
@@ -314,6 +315,7 @@ static void add_step(struct producer *producer);
 void attachment_begin(struct attachment *a, const struct start_rule *start)
 {
     struct broker *broker = a->session->broker;
+    move(a, ATTACHMENT_ADDING);
     a->start = (struct start_rule){.kind = start->kind, .value = start->value};
     if (!router_add(&broker->router, attachment_filter(a), &a->route)) {
         attachment_end_status(a, PS_NO_MEMORY);

@@ -8,7 +8,8 @@
 
 /* RESOLVING is skipped where nothing has to be read. */
 enum attachment_state {
-    ATTACHMENT_STORING,   /* its STORE_ATTACH is under way, or topics that exist are being added */
+    ATTACHMENT_STORING,   /* its STORE_ATTACH is under way; a temporary one has none and goes on at once */
+    ATTACHMENT_ADDING,    /* topics that exist are being added, in parts */
     ATTACHMENT_RESOLVING, /* starts are being read */
     ATTACHMENT_ANSWERING, /* Subscribed goes out, in frames as there is room */
     ATTACHMENT_LIVE,

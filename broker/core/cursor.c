@@ -94,7 +94,7 @@ static void enter(struct cursor *cursor, enum cursor_state state)
     list_append(&topic->busy, &cursor->in_topic);
 }
 
-static void let_go(struct cursor *cursor)
+static void drop_history(struct cursor *cursor)
 {
     history_forget(cursor);
     cursor_drop_slice(cursor);
@@ -119,7 +119,7 @@ void cursor_move(struct cursor *cursor, enum cursor_state state)
     cursor->state = state;
     enter(cursor, state);
     if (!is_busy(state))
-        let_go(cursor);
+        drop_history(cursor);
 }
 
 void cursor_begin(struct cursor *cursor, uint64_t offset)
