@@ -59,14 +59,16 @@ static void print_result(double *times, size_t commits, double took, double work
     double rate = (double)messages / took;
 
     qsort(times, commits, sizeof *times, by_value);
-    printf("{\"mode\":\"%s\",\"messages\":%llu,\"size\":%llu,\"topics\":%llu,\"batch\":%llu,\"commits\":%zu,"
+    printf("{\"mode\":\"%s\",\"store_vfs\":%s,\"messages\":%llu,\"size\":%llu,\"topics\":%llu,\"batch\":%llu,"
+           "\"commits\":%zu,"
            "\"checkpoints\":%llu,\"seconds\":%.3f,\"cpu_seconds\":%.3f,\"msgs_per_s\":%.3f,\"mb_per_s\":%.3f,"
            "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"p999_ms\":%.3f,\"max_ms\":%.3f}\n",
-           single ? "single" : "batch", (unsigned long long)messages, (unsigned long long)plan.size,
-           (unsigned long long)plan.topics, (unsigned long long)plan.batch, commits,
-           (unsigned long long)ceiling_checkpoints(), took, worked, rate, rate * (double)plan.size / 1e6,
-           quantile_ms(times, commits, 0.5), quantile_ms(times, commits, 0.99),
-           quantile_ms(times, commits, 0.999), quantile_ms(times, commits, 1));
+           single ? "single" : "batch", plan.store_vfs ? "true" : "false", (unsigned long long)messages,
+           (unsigned long long)plan.size, (unsigned long long)plan.topics, (unsigned long long)plan.batch,
+           commits, (unsigned long long)ceiling_checkpoints(), took, worked, rate,
+           rate * (double)plan.size / 1e6, quantile_ms(times, commits, 0.5),
+           quantile_ms(times, commits, 0.99), quantile_ms(times, commits, 0.999),
+           quantile_ms(times, commits, 1));
 }
 
 static void run(void)
@@ -95,15 +97,11 @@ static void run(void)
 /* ----------------------------------------------------------------------------------------------- options */
 
 static const struct option options[] = {
-    {"messages", required_argument, NULL, 'm'},
-    {"size", required_argument, NULL, 's'},
-    {"topics", required_argument, NULL, 't'},
-    {"batch", required_argument, NULL, 'b'},
-    {"page", required_argument, NULL, 'p'},
-    {"checkpoint", required_argument, NULL, 'c'},
-    {"data", required_argument, NULL, 'd'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+    {"messages", required_argument, NULL, 'm'}, {"size", required_argument, NULL, 's'},
+    {"topics", required_argument, NULL, 't'},   {"batch", required_argument, NULL, 'b'},
+    {"page", required_argument, NULL, 'p'},     {"checkpoint", required_argument, NULL, 'c'},
+    {"store-vfs", no_argument, NULL, 'v'},      {"data", required_argument, NULL, 'd'},
+    {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
 };
 
 static void usage(FILE *file)
@@ -116,6 +114,7 @@ static void usage(FILE *file)
           "  --batch N        messages in a commit, at most 8 MiB (18000, as the broker's; single: 1)\n"
           "  --page BYTES     page size (16384, as the store's)\n"
           "  --checkpoint B   checkpoint from so many bytes of WAL on (8388608, as the store's)\n"
+          "  --store-vfs      write through the store's VFS instead of SQLite's own\n"
           "  --data DIRECTORY an empty one; psbroker.db stays in it\n",
           file);
 }
@@ -147,6 +146,8 @@ static bool read_options(int argc, char **argv)
         }
         if (option == 'd')
             plan.directory = optarg;
+        else if (option == 'v')
+            plan.store_vfs = true;
         else if (option == '?')
             return false;
         else

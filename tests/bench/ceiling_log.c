@@ -2,6 +2,7 @@
 #include "ceiling_log.h"
 
 #include "migrate.h"
+#include "vfs.h"
 
 #include <sqlite3.h>
 #include <stdbool.h>
@@ -242,7 +243,8 @@ static void open_database(void)
     sqlite3_config(SQLITE_CONFIG_SINGLETHREAD);
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     snprintf(text, sizeof text, "%s/psbroker.db", config.directory);
-    if (sqlite3_open(text, &db) != SQLITE_OK)
+    if (sqlite3_open_v2(text, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                        config.store_vfs ? vfs_name() : NULL) != SQLITE_OK)
         die(text);
     snprintf(text, sizeof text,
              "PRAGMA page_size=%llu;PRAGMA auto_vacuum=INCREMENTAL;PRAGMA journal_mode=WAL;"

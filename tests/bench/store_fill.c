@@ -3,9 +3,12 @@
 #include "micro.h"
 #include "store_sqlite.h"
 
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,16 +58,51 @@ static struct store *open_store(const char *directory)
     return store;
 }
 
+static void refuse_memory(const char *directory)
+{
+    struct statfs system;
+
+    MICRO_REQUIRE(statfs(directory, &system) == 0);
+    if (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC) {
+        fprintf(
+            stderr,
+            "%s is in memory (tmpfs): a sync there costs nothing and says nothing; set TMPDIR to a directory "
+            "on a disk\n",
+            directory);
+        rmdir(directory);
+        exit(1);
+    }
+}
+
+/* A temporary directory below $TMPDIR, or else where the program lies, which is the build directory. */
+static void make_directory(char directory[FILL_DIRECTORY_BYTES])
+{
+    const char *given = getenv("TMPDIR");
+    char program[FILL_DIRECTORY_BYTES / 2] = "";
+    int written;
+
+    if (given == NULL || *given == '\0') {
+        ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
+
+        MICRO_REQUIRE(size > 0 && size < (ssize_t)sizeof program - 1);
+        *strrchr(program, '/') = '\0';
+        given = program;
+    }
+    written = snprintf(directory, FILL_DIRECTORY_BYTES, "%s/bench_store.XXXXXX", given);
+    MICRO_REQUIRE(written < FILL_DIRECTORY_BYTES && mkdtemp(directory) != NULL);
+}
+
 void fill_open(struct fill *fill)
 {
     if (fill->keep == NULL) {
-        snprintf(fill->directory, sizeof fill->directory, "/tmp/bench_store.XXXXXX");
-        MICRO_REQUIRE(mkdtemp(fill->directory) != NULL);
+        make_directory(fill->directory);
     } else {
         snprintf(fill->directory, sizeof fill->directory, "%s/%zu-%zu", fill->keep, fill->topics,
                  fill->batch);
         MICRO_REQUIRE(mkdir(fill->directory, 0700) == 0);
     }
+    if (!fill->unmeasured)
+        refuse_memory(fill->directory);
     fill->store = open_store(fill->directory);
     fill->slowest = 0;
     fill->dice = dice_of(1);

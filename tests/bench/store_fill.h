@@ -11,6 +11,7 @@ enum { FILL_MOST_TOPICS = 10000, FILL_NAME_BYTES = 32, FILL_DIRECTORY_BYTES = 25
 struct fill {
     size_t topics, batch, payload_bytes; /* set by the caller, before fill_init() */
     const char *keep; /* NULL: a temporary directory; else databases are made in it and stay */
+    bool unmeasured;  /* a file system in memory will do, where a sync costs nothing; else it is refused */
     char directory[FILL_DIRECTORY_BYTES];
     struct store *store;
     struct store_state state; /* of the last commit */
@@ -26,7 +27,7 @@ struct fill {
 void fill_init(struct fill *fill);
 void fill_deinit(struct fill *fill);
 
-/* A new, empty store. */
+/* A new, empty store; one that is not kept, below $TMPDIR or else where the program lies. */
 void fill_open(struct fill *fill);
 /* Appends `count` messages in commits of a batch, each to a topic at random. */
 void fill_append(struct fill *fill, uint64_t count);

@@ -1,6 +1,7 @@
 """The ceiling writes what the broker writes: the broker opens its log, and finds everything in it."""
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 
@@ -45,6 +46,15 @@ class Ceiling(Case):
     def test_one_topic(self):
         found = self.ceiling("batch", "--messages", "140000", "--batch", "9000")
         self.assertEqual((found["commits"], found["topics"]), (16, 1))
+        self.assertGreater(found["checkpoints"], 0)
+        self.assert_log(found, 1)
+
+    def test_on_the_store_s_vfs(self):
+        plain = self.ceiling("batch", "--messages", "3000")
+        self.assertFalse(plain["store_vfs"])
+        shutil.rmtree(self.path("data"))
+        found = self.ceiling("batch", "--messages", "140000", "--batch", "9000", "--store-vfs")
+        self.assertTrue(found["store_vfs"])
         self.assertGreater(found["checkpoints"], 0)
         self.assert_log(found, 1)
 

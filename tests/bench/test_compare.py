@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import unittest
 import unittest.mock
@@ -259,6 +260,22 @@ class Revision(Case):
         with open(self.path("file"), "w", encoding="utf-8") as file:
             file.write("two")
         self.assertEqual(machine.revision(self.path()), clean + "-dirty")
+
+
+class StoreBenchmark(unittest.TestCase):
+    def bench(self, place, *arguments):
+        return subprocess.run([os.path.join(BUILD, "tests/bench/bench_store"), *arguments, "store/append/topics 1/batch 1"],
+                              capture_output=True, text=True, env={**os.environ, "TMPDIR": place})
+
+    def test_memory_is_refused_where_something_is_measured(self):
+        if not os.path.isdir("/dev/shm") or machine.refusal("/dev/shm") is None:
+            self.skipTest("no tmpfs here")
+        with tempfile.TemporaryDirectory(prefix="psbroker-test-", dir="/dev/shm") as place:
+            done = self.bench(place)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertIn("in memory", done.stderr)
+            self.assertEqual(self.bench(place, "--smoke").returncode, 0)
+            self.assertEqual(os.listdir(place), [])
 
 
 class WholeProgram(Case):
