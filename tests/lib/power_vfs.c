@@ -160,6 +160,25 @@ static int power_truncate(struct shim_file *shim, sqlite3_int64 size)
     return rc;
 }
 
+static size_t size_of(const struct content *content)
+{
+    size_t size = content->size;
+    for (size_t i = 0; i < content->count; i++) {
+        const struct change *change = &content->changes[i];
+        size_t end = change->offset + change->size;
+        size = change->bytes == NULL || end > size ? end : size;
+    }
+    return size;
+}
+
+static void power_size_hint(struct shim_file *shim, sqlite3_int64 size)
+{
+    struct disk_file *file = enter(shim->path);
+    if ((size_t)size > size_of(&file->content))
+        add_change(&file->content, NULL, 0, (size_t)size);
+    pthread_mutex_unlock(&mutex);
+}
+
 static int power_sync(struct shim_file *shim, int flags)
 {
     struct disk_file *file = enter(shim->path);
@@ -199,7 +218,8 @@ void power_vfs_install(void)
     shim_vfs_install("power", &(struct shim_hooks){.write = power_write,
                                                    .sync = power_sync,
                                                    .truncate = power_truncate,
-                                                   .remove = power_remove});
+                                                   .remove = power_remove,
+                                                   .size_hint = power_size_hint});
 }
 
 void power_vfs_begin(const char *path)

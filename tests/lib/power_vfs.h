@@ -2,8 +2,9 @@
  * one of its process; everything is passed on as well, so the program under test notices nothing.
  *
  * Model: a write is certain once a later xSync of the same file has returned. Of what is not certain, each 512-byte
- * sector of each write is there or not, independently of all others and of their order; so is a change of size. A file
- * that was removed is there again, or not, until SQLite syncs the directory. */
+ * sector of each write is there or not, independently of all others and of their order; so is a change of size. A
+ * hint of the size to come counts as one, for the store's VFS reserves the blocks past this one, by a descriptor of its
+ * own: after a cut the file may be that large, and zeros behind what was written. A file that was removed is there again, or not, until SQLite syncs the directory. */
 #ifndef PSBROKER_TESTS_POWER_VFS_H
 #define PSBROKER_TESTS_POWER_VFS_H
 

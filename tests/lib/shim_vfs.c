@@ -90,6 +90,8 @@ static int pass_check_reserved(sqlite3_file *file, int *result)
 }
 static int pass_control(sqlite3_file *file, int operation, void *arg)
 {
+    if (operation == SQLITE_FCNTL_SIZE_HINT && hooks.size_hint != NULL)
+        hooks.size_hint(ours(file), *(sqlite3_int64 *)arg);
     return real(file)->pMethods->xFileControl(real(file), operation, arg);
 }
 static int pass_sector_size(sqlite3_file *file)
@@ -174,7 +176,8 @@ void shim_vfs_install(const char *name, const struct shim_hooks *given)
                                 .write = given->write != NULL ? given->write : shim_write,
                                 .sync = given->sync != NULL ? given->sync : shim_sync,
                                 .truncate = given->truncate != NULL ? given->truncate : shim_truncate,
-                                .remove = given->remove != NULL ? given->remove : shim_remove};
+                                .remove = given->remove != NULL ? given->remove : shim_remove,
+                                .size_hint = given->size_hint};
     real_vfs = sqlite3_vfs_find(NULL);
     our_vfs = *real_vfs;
     our_vfs.zName = name;

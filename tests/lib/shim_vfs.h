@@ -35,6 +35,8 @@ struct shim_hooks {
     int (*sync)(struct shim_file *file, int flags);
     int (*truncate)(struct shim_file *file, sqlite3_int64 size);
     int (*remove)(const char *path, int sync_directory); /* of any file */
+    /* How large the file is going to be; it is passed on in any case. */
+    void (*size_hint)(struct shim_file *file, sqlite3_int64 size);
 };
 
 /* Before the first database is opened, once, for the life of the process. */
