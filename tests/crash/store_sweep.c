@@ -1,6 +1,7 @@
 #include "store_sweep.h"
 
 #include "leaks.h"
+#include "outsider.h"
 #include "store_model.h"
 #include "tmpdir.h"
 
@@ -13,6 +14,7 @@ enum { COMMITS = 30, SCENARIO_SEED = 42 };
 struct world {
     const struct sweep *sweep;
     struct caller caller;
+    struct outsider outsider;
     struct dice dice;
     struct model now;
     struct model_commit commit;
@@ -47,15 +49,19 @@ static void run(struct world *world, unsigned commits)
 {
     bool takes = true;
     for (unsigned i = 0; takes && i < commits; i++) {
+        bool held_up = outsider_visit(&world->outsider, &world->caller, &world->dice);
         model_plan(&world->now, &world->caller, &world->dice, &world->made, &world->commit);
         enum ps_status status = caller_try_commit(&world->caller, world->commit.ops, world->commit.count);
         takes = check_statuses(world, status);
         model_learn(&world->now, &world->commit);
-        if (takes && dice_below(&world->dice, 4) == 0)
+        if (held_up)
+            outsider_give_way(&world->outsider);
+        if (takes && world->outsider.db == NULL && dice_below(&world->dice, 4) == 0)
             caller_work(&world->caller);
         status = model_try_read(&world->now, &world->caller, &world->dice);
         HOLDS(status == PS_OK || is_refusal(status), "read: %s", ps_status_name(status));
     }
+    outsider_leave(&world->outsider);
 }
 
 /* Opens, runs and closes on a disk that may fail. */

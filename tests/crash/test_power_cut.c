@@ -7,6 +7,7 @@
  * every run; POWER_CUTS=N makes N others, at random or from the seed PSBROKER_SEED on; a failure names the seed of its chain
  * of cuts, which PSBROKER_SEED alone repeats. */
 #include "leaks.h"
+#include "outsider.h"
 #include "power_vfs.h"
 #include "store_model.h"
 #include "tmpdir.h"
@@ -19,6 +20,7 @@ enum { CUTS = 300, CHAIN = 10 /* cuts in a row on one file */ };
 
 struct world {
     struct caller caller;
+    struct outsider outsider;
     struct dice dice;
     struct model now, at_cut;
     struct model_commit commit;
@@ -32,10 +34,13 @@ struct world {
 /* One commit, and what happens between commits. */
 static void step(struct world *world)
 {
+    bool held_up = outsider_visit(&world->outsider, &world->caller, &world->dice);
     model_plan(&world->now, &world->caller, &world->dice, &world->made, &world->commit);
     caller_commit(&world->caller, world->commit.ops, world->commit.count);
     model_learn(&world->now, &world->commit);
-    if (!world->is_cut && dice_below(&world->dice, 4) == 0)
+    if (held_up)
+        outsider_give_way(&world->outsider);
+    if (!world->is_cut && world->outsider.db == NULL && dice_below(&world->dice, 4) == 0)
         caller_work(&world->caller);
 }
 
@@ -85,11 +90,13 @@ static void one_cut(struct world *world, char directory[TMPDIR_BYTES])
     while (!world->is_cut)
         step(world);
     power_vfs_watch(NULL, NULL);
+    outsider_leave(&world->outsider);
     caller_close(&world->caller);
     memcpy(directory, world->image, TMPDIR_BYTES);
 }
 
 static uint64_t messages; /* acknowledged, at the ends of chains */
+static unsigned held_up;  /* checkpoints, by an outside reader */
 
 static void chain_of_cuts(uint64_t seed, unsigned cuts)
 {
@@ -102,6 +109,7 @@ static void chain_of_cuts(uint64_t seed, unsigned cuts)
         one_cut(&world, directory);
     tmpdir_remove(directory);
     messages += world.checked;
+    held_up += world.outsider.held_up;
 }
 
 static unsigned cuts_wanted(void)
@@ -133,6 +141,7 @@ Test(power, a_cut_at_any_moment_loses_nothing_that_was_acknowledged)
         chain_of_cuts(seed + i, CHAIN);
 
     power_vfs_begin(NULL);
+    cr_assert(chains == 1 || held_up > 0, "no outside reader held a checkpoint up");
     tell_injected((uint64_t)chains * CHAIN, messages);
     ASSERT_NO_LEAKS();
 }

@@ -33,7 +33,7 @@ static enum ps_status open_small(const char *directory, uint64_t max_topics, str
                                          .epoch_rows = SMALL_EPOCH,
                                          .slice_runs = 3,
                                          .idle_slice_runs = 7,
-                                         .checkpoint_bytes = 256 * 1024,
+                                         .checkpoint_bytes = SQLITE_SMALL_CHECKPOINT,
                                          .sweep_rows = 11};
     return store_sqlite_open(&config, store, opened, error, sizeof error);
 }

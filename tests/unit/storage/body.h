@@ -15,6 +15,7 @@ struct body {
 
 extern const struct body memory_body;
 extern const struct body sqlite_body;
+enum { SQLITE_SMALL_CHECKPOINT = 256 * 1024 /* bytes of WAL from which on */ };
 /* The same with small epochs, slices, checkpoints and sweeps: their seams are everywhere. */
 extern const struct body sqlite_small_body;
 
