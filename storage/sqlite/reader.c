@@ -24,11 +24,26 @@ enum {
     CLOCK_EVERY = 16       /* rows between looks at the clock */
 };
 
+/* Arguments of show_row(), as in MESSAGE_COLUMNS. */
+enum {
+    ROW_TOPIC_ID,
+    ROW_OFFSET,
+    ROW_PUBLISHED_AT,
+    ROW_FLAGS,
+    ROW_CHECKSUM,
+    ROW_PUBLISHER,
+    ROW_KEY,
+    ROW_HEADERS,
+    ROW_PAYLOAD,
+    ROW_COLUMNS
+};
+
 struct sqlite_reader {
     struct store_reader base; /* first */
     struct database db;
     struct gate *gate;
     struct record_headers headers;
+    struct step *step; /* under way */
 };
 
 /* What one step has done so far. */
@@ -39,8 +54,11 @@ struct step {
     uint32_t messages;
     size_t bytes;
     uint64_t until; /* monotonic microseconds */
-    bool stopped;   /* by a limit, or by the one it is shown to */
+    bool stopped;   /* by a limit, by damage, or by the one it is shown to */
+    enum ps_status status;
 };
+
+static void show_row(sqlite3_context *context, int count, sqlite3_value **row);
 
 static uint64_t now_us(void)
 {
@@ -70,6 +88,9 @@ enum ps_status reader_open(const struct store_vtable *vtable, const char *path, 
     gate->readers++;
     gate_enter(gate);
     rc = database_open(&reader->db, path, DATABASE_READER, wait_a_moment, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_create_function(reader->db.handle, "show_row", ROW_COLUMNS,
+                                     SQLITE_UTF8 | SQLITE_DIRECTONLY, reader, show_row, NULL, NULL);
     gate_leave(gate);
     if (rc != SQLITE_OK) {
         reader_close(&reader->base);
@@ -116,12 +137,10 @@ static enum ps_status outcome(enum ps_status status)
 
 /* ------------------------------------------------------------------------------------------------ one row */
 
-/* What a column holds, absent when NULL; PS_DAMAGED: a number. The calls for values cost a fraction of those for columns,
- * which take the connection's mutex and check for errors each; a reader's connection is its thread's alone. */
-static enum ps_status get_bytes(sqlite3_stmt *row, int column, struct span *bytes)
+/* What a value holds, absent when NULL; PS_DAMAGED: a number. */
+static enum ps_status get_bytes(sqlite3_value *value, struct span *bytes)
 {
     static const uint8_t nothing;
-    sqlite3_value *value = sqlite3_column_value(row, column);
     int type = sqlite3_value_type(value);
     const uint8_t *data;
 
@@ -135,31 +154,28 @@ static enum ps_status get_bytes(sqlite3_stmt *row, int column, struct span *byte
     return data == NULL && bytes->size > 0 ? PS_NO_MEMORY : PS_OK;
 }
 
-static int64_t get_number(sqlite3_stmt *row, int column)
-{
-    return sqlite3_value_int64(sqlite3_column_value(row, column));
-}
-
 /* The row as a message, or PS_DAMAGED when it is not what was written there. */
-static enum ps_status take_row(const struct step *step, sqlite3_stmt *row, struct message *message)
+static enum ps_status take_row(const struct step *step, sqlite3_value **row, struct message *message)
 {
     struct record_headers *headers = &step->reader->headers;
     const struct store_topic *topic = &step->read->topic;
     struct span json;
     enum ps_status status;
 
-    if (get_number(row, 0) != (int64_t)topic->topic_id || get_number(row, 1) != (int64_t)step->at)
+    if (sqlite3_value_int64(row[ROW_TOPIC_ID]) != (int64_t)topic->topic_id ||
+        sqlite3_value_int64(row[ROW_OFFSET]) != (int64_t)step->at)
         return PS_DAMAGED;
-    *message = (struct message){
-        .offset = step->at, .published_at = get_number(row, 2), .flags = (uint32_t)get_number(row, 3)};
-    if ((status = get_bytes(row, 5, &message->publisher)) != PS_OK ||
-        (status = get_bytes(row, 6, &message->key)) != PS_OK ||
-        (status = get_bytes(row, 7, &json)) != PS_OK ||
-        (status = get_bytes(row, 8, &message->payload)) != PS_OK)
+    *message = (struct message){.offset = step->at,
+                                .published_at = sqlite3_value_int64(row[ROW_PUBLISHED_AT]),
+                                .flags = (uint32_t)sqlite3_value_int64(row[ROW_FLAGS])};
+    if ((status = get_bytes(row[ROW_PUBLISHER], &message->publisher)) != PS_OK ||
+        (status = get_bytes(row[ROW_KEY], &message->key)) != PS_OK ||
+        (status = get_bytes(row[ROW_HEADERS], &json)) != PS_OK ||
+        (status = get_bytes(row[ROW_PAYLOAD], &message->payload)) != PS_OK)
         return status;
     if (!span_present(message->payload))
         return PS_DAMAGED;
-    if (record_checksum(topic->name, message, json) != (uint64_t)get_number(row, 4))
+    if (record_checksum(topic->name, message, json) != (uint64_t)sqlite3_value_int64(row[ROW_CHECKSUM]))
         return PS_DAMAGED;
     status = record_headers_set(headers, json);
     message->headers = headers->items;
@@ -182,27 +198,33 @@ static bool has_room(struct step *step, const struct message *message)
     return true;
 }
 
+/* The SQL function behind STATEMENT_READ_…, called for each row: false when the caller has to look at what happened.
+ * SQLite hands a function the values themselves; to fetch them from a statement costs a call with checks for each. */
+static void show_row(sqlite3_context *context, int count, sqlite3_value **row)
+{
+    struct step *step = ((struct sqlite_reader *)sqlite3_user_data(context))->step;
+    struct message message;
+
+    (void)count;
+    step->status = take_row(step, row, &message);
+    if (step->status == PS_OK && has_room(step, &message)) {
+        step->at++;
+        step->stopped = !step->read->show(step->read->ctx, &message);
+    } else {
+        step->stopped = true;
+    }
+    sqlite3_result_int(context, !step->stopped && step->at < step->read->to);
+}
+
 /* Shows rows until the statement ends, a limit is met or something is wrong. */
 static enum ps_status show_rows(struct step *step, sqlite3_stmt *rows)
 {
-    struct store_read *read = step->read;
-    enum ps_status status = PS_OK;
-    int rc = SQLITE_DONE;
+    int rc;
 
-    while (!step->stopped && step->at < read->to && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        struct message message;
-
-        status = take_row(step, rows, &message);
-        if (status != PS_OK)
-            break;
-        step->stopped = !has_room(step, &message);
-        if (step->stopped)
-            break;
-        step->at++;
-        step->stopped = !read->show(read->ctx, &message);
-    }
+    step->reader->step = step;
+    rc = sqlite3_step(rows);
     sqlite3_reset(rows);
-    return status == PS_OK ? database_status(rc) : status;
+    return step->status == PS_OK ? database_status(rc) : step->status;
 }
 
 /* ------------------------------------------------------------------------------------------------- places */
