@@ -1,5 +1,8 @@
 #include "config.h"
 
+#include "frame.h"
+#include "topic.h"
+
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
@@ -20,7 +23,7 @@ struct option_row {
     const char *name;
     const char *argument; /* NULL: none */
     const char *standard; /* shown in the help; NULL: none */
-    apply_fn *apply;      /* NULL: asks for the help or the version */
+    apply_fn *apply;      /* NULL: asks for the help or the version; without an argument its value is NULL */
     const char *help;
 };
 
@@ -105,6 +108,27 @@ static bool count_between(struct scan *scan, const char *option, const char *val
     return wrong(scan, option, value, expected);
 }
 
+static bool u32_between(struct scan *scan, const char *option, const char *value, uint64_t low, uint64_t high,
+                        uint32_t *result)
+{
+    uint64_t count;
+
+    if (!count_between(scan, option, value, low, high, &count))
+        return false;
+    *result = (uint32_t)count;
+    return true;
+}
+
+static bool time_between(struct scan *scan, const char *option, const char *value, uint32_t *result)
+{
+    uint64_t milliseconds;
+
+    if (!parse_milliseconds(value, &milliseconds) || milliseconds < 100 || milliseconds > 3600 * 1000)
+        return wrong(scan, option, value, "expected a time from 100ms to 60m such as 30s");
+    *result = (uint32_t)milliseconds;
+    return true;
+}
+
 /* -------------------------------------------------------------------------------------------- options */
 
 static bool apply_data(struct scan *scan, const char *value)
@@ -167,34 +191,94 @@ static bool apply_disk_floor(struct scan *scan, const char *value)
     return size_between(scan, "disk-floor", value, 0, 1ull << 40, &scan->config->disk_floor_bytes);
 }
 
+static bool apply_publish_memory(struct scan *scan, const char *value)
+{
+    return size_between(scan, "publish-memory", value, 1 << 20, 64ull << 30,
+                        &scan->config->broker.publish_total);
+}
+
+static bool apply_send_memory(struct scan *scan, const char *value)
+{
+    return size_between(scan, "send-memory", value, 1 << 20, 64ull << 30, &scan->config->broker.send_total);
+}
+
+static bool apply_max_message(struct scan *scan, const char *value)
+{
+    uint64_t bytes;
+
+    if (!parse_size(value, &bytes) || bytes < 1024 || bytes > 15 * 1024 * 1024)
+        return wrong(scan, "max-message", value, "expected a size from 1K to 15M");
+    scan->config->broker.limits.max_message = (uint32_t)bytes;
+    return true;
+}
+
+static bool apply_hello_frame(struct scan *scan, const char *value)
+{
+    uint64_t bytes;
+
+    if (!parse_size(value, &bytes) || bytes < 1024 || bytes > 64 * 1024)
+        return wrong(scan, "hello-frame", value, "expected a size from 1K to 64K");
+    scan->config->broker.hello_frame = (uint32_t)bytes;
+    return true;
+}
+
+static bool apply_max_name(struct scan *scan, const char *value)
+{
+    return u32_between(scan, "max-name", value, 1, TOPIC_MAX_BYTES,
+                       &scan->config->broker.limits.max_name_bytes);
+}
+
 static bool apply_max_topics(struct scan *scan, const char *value)
 {
-    uint64_t count;
+    return u32_between(scan, "max-topics", value, 1, 10 * 1000 * 1000, &scan->config->broker.max_topics);
+}
 
-    if (!count_between(scan, "max-topics", value, 1, 10 * 1000 * 1000, &count))
-        return false;
-    scan->config->broker.max_topics = (uint32_t)count;
-    return true;
+static bool apply_topic_rate(struct scan *scan, const char *value)
+{
+    return u32_between(scan, "topic-rate", value, 1, 1000 * 1000, &scan->config->limits.topic_rate);
+}
+
+static bool apply_max_subscriptions(struct scan *scan, const char *value)
+{
+    return u32_between(scan, "max-subscriptions", value, 1, 1000 * 1000,
+                       &scan->config->broker.limits.max_subscriptions);
 }
 
 static bool apply_max_connections(struct scan *scan, const char *value)
 {
-    uint64_t count;
+    return u32_between(scan, "max-connections", value, 1, 1000 * 1000, &scan->config->limits.total);
+}
 
-    if (!count_between(scan, "max-connections", value, 1, 1000 * 1000, &count))
-        return false;
-    scan->config->max_connections = (uint32_t)count;
+static bool apply_max_per_address(struct scan *scan, const char *value)
+{
+    return u32_between(scan, "max-per-address", value, 1, 1000 * 1000, &scan->config->limits.per_address);
+}
+
+static bool apply_max_greeting(struct scan *scan, const char *value)
+{
+    return u32_between(scan, "max-greeting", value, 1, 1000 * 1000, &scan->config->limits.greeting);
+}
+
+static bool apply_limit_local(struct scan *scan, const char *value)
+{
+    (void)value;
+    scan->config->limits.local = true;
     return true;
+}
+
+static bool apply_hello_timeout(struct scan *scan, const char *value)
+{
+    return time_between(scan, "hello-timeout", value, &scan->config->broker.hello_timeout_ms);
+}
+
+static bool apply_frame_timeout(struct scan *scan, const char *value)
+{
+    return time_between(scan, "frame-timeout", value, &scan->config->deadlines.assembly_ms);
 }
 
 static bool apply_ping_interval(struct scan *scan, const char *value)
 {
-    uint64_t milliseconds;
-
-    if (!parse_milliseconds(value, &milliseconds) || milliseconds < 100 || milliseconds > 3600 * 1000)
-        return wrong(scan, "ping-interval", value, "expected a time from 100ms to 60m such as 30s");
-    scan->config->broker.ping_interval_ms = (uint32_t)milliseconds;
-    return true;
+    return time_between(scan, "ping-interval", value, &scan->config->broker.ping_interval_ms);
 }
 
 static const char default_listener[] = "127.0.0.1:7420";
@@ -210,10 +294,29 @@ static const struct option_row options[] = {
     {"cursor-memory", "SIZE", "128M", apply_cursor_memory,
      "memory for the places of all subscriptions in all their topics (about 300 bytes each)"},
     {"publish-window", "SIZE", "16M", apply_publish_window, "unanswered publications of one connection"},
+    {"publish-memory", "SIZE", "64M", apply_publish_memory, "unanswered publications of all connections"},
+    {"send-memory", "SIZE", "256M", apply_send_memory,
+     "queued for the sockets of all connections; beyond it each gets 16 KiB at a time"},
     {"disk-floor", "SIZE", "64M", apply_disk_floor, "with less free space publications are refused"},
+    {"max-message", "SIZE", "1M", apply_max_message,
+     "payload, key and headers of one message; a frame may be 64 KiB larger"},
+    {"hello-frame", "SIZE", "4K", apply_hello_frame, "a client's first frame"},
+    {"max-name", "N", "255", apply_max_name, "bytes of a new topic's name, a filter or an id"},
     {"max-topics", "N", "100000", apply_max_topics, "topics that may exist"},
-    {"max-connections", "N", NULL, apply_max_connections,
-     "connections at a time (default: what file descriptors allow)"},
+    {"topic-rate", "N", "100", apply_topic_rate,
+     "topics that one address may make in a second; see --limit-local"},
+    {"max-subscriptions", "N", "1024", apply_max_subscriptions, "subscriptions of one connection"},
+    {"max-connections", "N", "10000", apply_max_connections,
+     "connections at a time, or fewer where file descriptors are short"},
+    {"max-per-address", "N", "256", apply_max_per_address,
+     "connections of one address at a time; see --limit-local"},
+    {"max-greeting", "N", "512", apply_max_greeting,
+     "connections that have not said Hello; the oldest makes way"},
+    {"limit-local", NULL, NULL, apply_limit_local,
+     "the limits per address also count for loopback (as behind a proxy)\n"
+     "                          and for Unix sockets, which are one address"},
+    {"hello-timeout", "TIME", "5s", apply_hello_timeout, "for the Hello of a new connection to come"},
+    {"frame-timeout", "TIME", "10s", apply_frame_timeout, "for a frame, or each 256 KiB of it, to come"},
     {"ping-interval", "TIME", "30s", apply_ping_interval, "a peer silent for two of these is given up"},
     {"help", NULL, NULL, NULL, "print this and exit"},
     {"version", NULL, NULL, NULL, "print the version and exit"},
@@ -340,6 +443,8 @@ static enum config_result scan_option(struct scan *scan, int argc, char **argv, 
         snprintf(scan->error, scan->error_size, "--%s takes no value", row->name);
         return CONFIG_WRONG;
     }
+    if (row->argument == NULL && row->apply != NULL)
+        return row->apply(scan, NULL) ? CONFIG_RUN : CONFIG_WRONG;
     if (row->argument == NULL)
         return strcmp(row->name, "help") == 0 ? CONFIG_HELP : CONFIG_VERSION;
     if (equals == NULL && *next == argc) {

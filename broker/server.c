@@ -176,15 +176,20 @@ static void send_the_rest(struct server *server)
     turn_want(&server->turn);
 }
 
+static void accept_more(struct server *server)
+{
+    if (server->state != SERVER_RUNNING)
+        return;
+    for (unsigned i = 0; i < server->listener_count; i++)
+        listener_resume(server->listeners[i]);
+}
+
 static void connection_closed(void *ctx)
 {
     struct server *server = ctx;
 
     turn_want(&server->turn);
-    if (server->state != SERVER_RUNNING)
-        return;
-    for (unsigned i = 0; i < server->listener_count; i++)
-        listener_resume(server->listeners[i]);
+    accept_more(server);
 }
 
 static void fail(struct server *server, enum ps_status status)
@@ -343,6 +348,10 @@ static bool end_of_turn(void *ctx)
         more |= connections_flush(&server->connections);
     }
     log_writer_submit(server->writer);
+    if (server->connections.accepted > 0) {
+        server->connections.accepted = 0;
+        accept_more(server);
+    }
     if (server->writer_failure != PS_OK && log_writer_idle(server->writer))
         fail(server, server->writer_failure);
     if (server->state == SERVER_SENDING && server->connections.count == 0) {
@@ -434,24 +443,22 @@ static uint32_t descriptor_limit(void)
     return (uint32_t)most;
 }
 
-static uint32_t connection_limit(const struct server *server)
+/* Connections that descriptors allow. */
+static uint32_t connection_room(void)
 {
     uint32_t most = descriptor_limit();
 
-    most = most > SERVER_SPARE_DESCRIPTORS ? most - SERVER_SPARE_DESCRIPTORS : 1;
-    if (server->config.max_connections > 0 && server->config.max_connections < most)
-        most = server->config.max_connections;
-    return most;
+    return most > SERVER_SPARE_DESCRIPTORS ? most - SERVER_SPARE_DESCRIPTORS : 1;
 }
 
 static void log_start(struct server *server, const struct store_opened *opened)
 {
-    uint32_t limit = connection_limit(server);
+    uint32_t asked = server->connections.limits.total, room = connection_room();
+    uint32_t limit = asked < room ? asked : room;
 
-    if (server->config.max_connections > limit)
+    if (asked > room)
         logger_event(&server->logger, LOG_LEVEL_WARNING, "max_connections_lowered",
-                     "asked=%u max_connections=%u descriptors=%u", server->config.max_connections, limit,
-                     descriptor_limit());
+                     "asked=%u max_connections=%u descriptors=%u", asked, limit, descriptor_limit());
     logger_event(&server->logger, LOG_LEVEL_INFO, "started",
                  "version=%s start_count=%llu mark=%llu max_connections=%u descriptors=%u", PSBROKER_VERSION,
                  (unsigned long long)opened->start_count, (unsigned long long)opened->state.mark, limit,
@@ -463,7 +470,7 @@ static enum ps_status start_listeners(struct server *server, char *error, size_t
     struct listener_config config = {
         .loop = server->loop,
         .connections = &server->connections,
-        .max_connections = connection_limit(server),
+        .room = connection_room(),
         .logger = server->logger,
     };
 
@@ -488,7 +495,7 @@ static enum ps_status build(struct server *server, char *error, size_t size)
         status = start_threads(server, &opened);
     if (status == PS_OK)
         status = connections_init(&server->connections, server->loop, server->broker, &server->turn,
-                                  &server->config.deadlines);
+                                  &server->config.deadlines, &server->config.limits);
     if (status != PS_OK)
         return status;
     server->connections.closed = connection_closed;

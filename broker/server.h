@@ -24,8 +24,8 @@ struct server_config {
     unsigned listener_count;
     struct broker_config broker;
     uint64_t disk_floor_bytes;
-    uint32_t max_connections; /* 0: as many as file descriptors allow */
     struct connection_deadlines deadlines;
+    struct connection_limits limits;
     enum log_level log_level;
     int log_fd; /* log lines go here; -1: nowhere */
     /* The server is gone, and with it every handle and thread: PS_OK after server_stop(), else the failure of

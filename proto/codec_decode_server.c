@@ -46,6 +46,7 @@ static const struct member limits_members[] = {
     [5] = {.kind = MEMBER_U32, AT(max_messages_per_frame)},
     [6] = {.kind = MEMBER_U32, AT(max_subscriptions)},
     [7] = {.kind = MEMBER_U32, AT(hard_frame_cap)},
+    [8] = {.kind = MEMBER_U32, AT(max_name_bytes)},
 };
 #undef AT
 static const struct shape shape_limits = {

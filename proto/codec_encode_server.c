@@ -44,6 +44,8 @@ static void pack_limits(const struct limits *limits, Psbroker__Limits *packed)
     packed->max_subscriptions = limits->max_subscriptions;
     packed->has_hard_frame_cap = true;
     packed->hard_frame_cap = limits->hard_frame_cap;
+    packed->has_max_name_bytes = true;
+    packed->max_name_bytes = limits->max_name_bytes;
 }
 
 static void pack_welcome(struct scratch *scratch, const struct welcome *welcome, Psbroker__Limits *limits,

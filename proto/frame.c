@@ -244,9 +244,9 @@ void frame_reader_rest(struct frame_reader *reader)
         give_back(reader);
 }
 
-bool frame_reader_partial(const struct frame_reader *reader)
+size_t frame_reader_pending(const struct frame_reader *reader)
 {
-    return reader->end > reader->begin;
+    return reader->end - reader->begin;
 }
 
 void frame_put_header(uint8_t place[FRAME_HEADER_BYTES], uint32_t body_size)

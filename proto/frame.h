@@ -72,8 +72,8 @@ enum ps_status frame_reader_next(struct frame_reader *reader, struct span *body,
  * called now and then, so that a reader at rest holds nothing. */
 void frame_reader_rest(struct frame_reader *reader);
 
-/* Whether part of a frame was received: the assembly clock of a connection runs while this is so. */
-bool frame_reader_partial(const struct frame_reader *reader);
+/* Bytes that were received and not handed out: while there are any, the assembly clock of a connection runs. */
+size_t frame_reader_pending(const struct frame_reader *reader);
 
 /* Writes the length of a body in front of it. */
 void frame_put_header(uint8_t place[FRAME_HEADER_BYTES], uint32_t body_size);

@@ -173,7 +173,7 @@ enum server_frame_kind {
 
 struct limits {
     uint32_t max_frame, max_message, max_headers, max_header_bytes, max_messages_per_frame, max_subscriptions,
-        hard_frame_cap;
+        hard_frame_cap, max_name_bytes;
 };
 
 struct welcome {

@@ -48,6 +48,7 @@
     X(ROLE_REFUSED, 44, "role_refused", false, "this listener does not take such requests")                  \
     X(NOT_ALLOWED, 45, "not_allowed", false, "credentials or rights do not allow it")                        \
     X(NO_MEMORY, 46, "no_memory", true, "out of memory")                                                     \
+    X(RATE_EXCEEDED, 47, "rate_exceeded", true, "more often in a short time than is allowed")                \
     /* storage */                                                                                            \
     X(UNKNOWN, 60, "outcome_unknown", false, "it is not known whether this took effect")                     \
     X(STORAGE_FAILED, 61, "storage_failed", false, "the store failed")                                       \

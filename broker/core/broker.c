@@ -9,6 +9,7 @@
 
 #include "attachment.h"
 #include "publishing.h"
+#include "topic.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -39,13 +40,17 @@ static void put_defaults(struct broker_config *config)
     put_default32(&limits->max_messages_per_frame, PROTOCOL_MAX_MESSAGES_PER_FRAME);
     put_default32(&limits->max_subscriptions, 1024);
     put_default32(&limits->hard_frame_cap, FRAME_HARD_CAP);
+    put_default32(&limits->max_name_bytes, TOPIC_MAX_BYTES);
     put_default64(&config->publish_window, 16 * MIB);
     put_default64(&config->publish_total, 64 * MIB);
+    put_default64(&config->send_total, 256 * MIB);
     put_default64(&config->tail_bytes, 32 * MIB);
     put_default64(&config->cursor_bytes, 128 * MIB);
     put_default32(&config->ping_interval_ms, 30000);
     put_default32(&config->delivery_bytes, 256 * 1024);
     put_default32(&config->max_topics, 100000);
+    put_default32(&config->hello_frame, FRAME_CAP_BEFORE_HELLO);
+    put_default32(&config->hello_timeout_ms, 5000);
     if (config->server_version == NULL)
         config->server_version = "";
 }
@@ -85,6 +90,7 @@ struct broker *broker_new(const struct broker_config *config, const struct broke
     tail_init(&broker->tail, broker->config.tail_bytes);
     broker->cursors = (struct quota){.limit = broker->config.cursor_bytes};
     broker->publish.limit = broker->config.publish_total;
+    broker->output.limit = broker->config.send_total;
     if (broker->config.server_version == NULL || !router_init(&broker->router, broker->seed) ||
         !map_prepare(&broker->durables)) {
         broker_free(broker);

@@ -35,6 +35,7 @@ struct broker {
     struct offsets offsets;
     struct metrics metrics;
     struct quota publish;   /* uncommitted publications of all connections */
+    struct quota output;    /* queued for sockets, as of each session's last look */
     struct quota cursors;   /* memory of the cursors of all subscriptions */
     struct list publishers; /* sessions with uncommitted publications */
     bool publishers_paused;

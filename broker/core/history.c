@@ -226,7 +226,7 @@ static bool may_read_ahead(const struct cursor *cursor, uint64_t from, unsigned 
     const struct attachment *a = cursor->attachment;
     const struct session *session = a->session;
     const uint64_t end = history_end(cursor);
-    return session->slots < SESSION_SLICES && list_empty(&session->slots_wanted) && from < end &&
+    return session->slots < session_slices(session) && list_empty(&session->slots_wanted) && from < end &&
            end - from >= cursor->stride &&
            from + cursor->stride - cursor->offset <= a->credit_messages - a->sent_messages &&
            (reads + 2) * slice_bytes(session->broker) <= a->credit_bytes - a->sent_bytes;
@@ -286,9 +286,9 @@ void history_want(struct cursor *cursor)
     assert(cursor->state == CURSOR_READY && cursor->slice == NULL);
     if (was_read_ahead(cursor))
         return;
-    if (session->slots >= SESSION_SLICES)
+    if (session->slots >= session_slices(session))
         history_forget(cursor);
-    if (session->slots >= SESSION_SLICES)
+    if (session->slots >= session_slices(session))
         cursor_move(cursor, CURSOR_QUEUED);
     else
         start_awaited(cursor);
@@ -296,7 +296,7 @@ void history_want(struct cursor *cursor)
 
 void history_next(struct session *session)
 {
-    while (session->state != SESSION_CLOSING && session->slots < SESSION_SLICES &&
+    while (session->state != SESSION_CLOSING && session->slots < session_slices(session) &&
            !list_empty(&session->slots_wanted)) {
         struct cursor *cursor = LIST_OBJECT(session->slots_wanted.next, struct cursor, in_queue);
         struct attachment *a = cursor->attachment;

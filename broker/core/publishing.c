@@ -116,16 +116,35 @@ struct answer {
     uint32_t index; /* of the next message in the frame */
 };
 
-static struct protocol_error run_error(const struct broker *broker, enum ps_status status)
+static struct protocol_error rate_error(const struct session *session)
 {
-    if (status == PS_MESSAGE_TOO_LARGE)
-        return error_with_limit(status, "max_message", broker->config.limits.max_message);
-    struct protocol_error error = protocol_error_of(status_on_wire(status));
-    error.unknown = status == PS_UNKNOWN;
+    uint32_t rate = session->config.topic_rate->per_second;
+    struct protocol_error error = error_with_limit(PS_RATE_EXCEEDED, "topic_rate", rate);
+    error.retry_after_ms = 1000 / rate + 1;
     return error;
 }
 
-static void answer_message(const struct broker *broker, struct answer *answer, enum ps_status status,
+static struct protocol_error run_error(const struct group *group, enum ps_status status)
+{
+    const struct broker *broker = group->publication->broker;
+    struct protocol_error error;
+    switch (status) {
+    case PS_MESSAGE_TOO_LARGE:
+        return error_with_limit(status, "max_message", broker->config.limits.max_message);
+    case PS_LIMIT_EXCEEDED:
+        return error_with_limit(status, "max_topics", broker->config.max_topics);
+    case PS_BAD_TOPIC:
+        return error_of_name(broker, status, group->in->topic);
+    case PS_RATE_EXCEEDED:
+        return rate_error(group->publication->reply.session);
+    default:
+        error = protocol_error_of(status_on_wire(status));
+        error.unknown = status == PS_UNKNOWN;
+        return error;
+    }
+}
+
+static void answer_message(const struct group *group, struct answer *answer, enum ps_status status,
                            uint64_t offset)
 {
     struct published_run *last = answer->count > 0 ? &answer->runs[answer->count - 1] : NULL;
@@ -138,11 +157,11 @@ static void answer_message(const struct broker *broker, struct answer *answer, e
     struct published_run *run = &answer->runs[answer->count++];
     *run = (struct published_run){.first_index = index, .count = 1, .status = status, .first_offset = offset};
     if (status != PS_OK)
-        run->error = run_error(broker, status);
+        run->error = run_error(group, status);
 }
 
 /* Outcomes in the order of the frame: refused here, or what the store said. A run ends with its topic. */
-static void answer_group(const struct broker *broker, struct answer *answer, const struct group *group)
+static void answer_group(struct answer *answer, const struct group *group)
 {
     const struct message *sent = group->sent;
     struct answer own = {answer->runs + answer->count, 0, answer->index};
@@ -155,7 +174,7 @@ static void answer_group(const struct broker *broker, struct answer *answer, con
             offset = sent->offset;
             sent++;
         }
-        answer_message(broker, &own, status, status == PS_OK ? offset : 0);
+        answer_message(group, &own, status, status == PS_OK ? offset : 0);
     }
     answer->count += own.count;
     answer->index = own.index;
@@ -183,7 +202,7 @@ static void answer_publication(struct publication *publication)
         return;
     }
     for (uint32_t i = 0; i < publication->group_count; i++)
-        answer_group(publication->broker, &answer, &publication->groups[i]);
+        answer_group(&answer, &publication->groups[i]);
     struct server_frame frame = {.request_id = publication->reply.request_id, .kind = SERVER_PUBLISHED};
     frame.published = (struct published){answer.runs, answer.count};
     session_send(session, &frame);
@@ -329,14 +348,25 @@ void publish_encode_burst(struct broker *broker)
 
 /* ------------------------------------------------------------------------------------------------ receiving */
 
-static enum ps_status check_topic(struct broker *broker, struct span name)
+static enum ps_status check_new_topic(const struct session *session, struct span name)
+{
+    const struct broker *broker = session->broker;
+    struct rate *rate = session->config.topic_rate;
+    if (name_is_too_long(broker, name))
+        return PS_BAD_TOPIC;
+    if (broker->topics.count >= broker->config.max_topics)
+        return PS_LIMIT_EXCEEDED;
+    return rate == NULL || rate_take(rate, broker_now(broker)) ? PS_OK : PS_RATE_EXCEEDED;
+}
+
+static enum ps_status check_topic(const struct session *session, struct span name)
 {
     enum ps_status status = topic_validate_publish(name);
     if (status != PS_OK)
         return status;
-    const struct topic *topic = topics_find(&broker->topics, name);
-    bool known = topic != NULL && topic->listed;
-    return !known && broker->topics.count >= broker->config.max_topics ? PS_LIMIT_EXCEEDED : PS_OK;
+    const struct topic *topic = topics_find(&session->broker->topics, name);
+    bool known = topic != NULL && (topic->listed || topic->pending > 0);
+    return known ? PS_OK : check_new_topic(session, name);
 }
 
 /* Marks every message with why it cannot be sent, or PS_OK. Returns how many can. */
@@ -377,7 +407,8 @@ static bool gather(struct publication *publication, struct group *group, uint32_
 static bool prepare_group(struct publication *publication, struct group *group, uint32_t *copied)
 {
     struct broker *broker = publication->broker;
-    uint32_t sound = check_messages(publication, group, check_topic(broker, group->in->topic));
+    uint32_t sound =
+        check_messages(publication, group, check_topic(publication->reply.session, group->in->topic));
     group->write.op = (struct store_op){.kind = STORE_APPEND, .status = PS_OK};
     if (sound == 0)
         return true;

@@ -14,10 +14,14 @@
 #include "topic.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-/* Requests are read again when half of them are answered. */
-enum { HELLO_TIMEOUT_MS = 5000, RESUME_REQUESTS = SESSION_MAX_REQUESTS / 2 };
+enum {
+    RESUME_REQUESTS = SESSION_MAX_REQUESTS / 2, /* requests are read again when half of them are answered */
+    SCARCE_BYTES = 16 * 1024,                   /* for each socket while all together have too much queued */
+    RETRY_MS = 1000
+};
 
 /* The broker looks at it in time, now that its state is another. */
 static void watch(struct session *session)
@@ -79,6 +83,7 @@ void session_free(struct session *session)
         producer->gone(producer);
     }
     forget_requests(session);
+    quota_release(&session->broker->output, session->charged);
     publish_session_gone(session);
     list_remove(&session->in_pumps);
     list_remove(&session->in_sessions);
@@ -115,6 +120,7 @@ void session_send(struct session *session, const struct server_frame *frame)
         return;
     if (!session->config.io.send(session->config.io.ctx, frame))
         session_close(session);
+    session_queued(session);
 }
 
 enum ps_status status_on_wire(enum ps_status status)
@@ -140,6 +146,18 @@ struct protocol_error error_with_limit(enum ps_status status, const char *name, 
     return error;
 }
 
+bool name_is_too_long(const struct broker *broker, struct span name)
+{
+    return name.size > broker->config.limits.max_name_bytes;
+}
+
+struct protocol_error error_of_name(const struct broker *broker, enum ps_status status, struct span name)
+{
+    if (name_is_too_long(broker, name))
+        return error_with_limit(status, "max_name_bytes", broker->config.limits.max_name_bytes);
+    return protocol_error_of(status);
+}
+
 void session_error(struct session *session, struct optional_u64 request_id,
                    const struct protocol_error *error)
 {
@@ -163,16 +181,34 @@ void session_done(struct session *session, struct optional_u64 request_id)
         session_send(session, &frame);
 }
 
-void session_end(struct session *session, struct optional_u64 request_id, enum ps_status status)
+static void end(struct session *session, struct optional_u64 request_id, const struct protocol_error *error)
 {
-    struct server_frame frame = {
-        .request_id = request_id, .kind = SERVER_ERROR, .error = protocol_error_of(status_on_wire(status))};
+    struct server_frame frame = {.request_id = request_id, .kind = SERVER_ERROR, .error = *error};
+    struct span limit = span_present(error->limit_name) ? error->limit_name : span_of("none");
     if (session->state == SESSION_CLOSING)
         return;
-    logger_event(&session->broker->io.logger, LOG_LEVEL_INFO, "connection_refused", "peer=%s status=%s",
-                 session->config.peer, ps_status_name(status));
+    logger_event(&session->broker->io.logger, LOG_LEVEL_INFO, "connection_refused",
+                 "peer=%s status=%s limit=%.*s", session->config.peer, ps_status_name(error->status),
+                 (int)limit.size, (const char *)limit.data);
     session_send(session, &frame);
     session_close(session);
+}
+
+void session_end(struct session *session, struct optional_u64 request_id, enum ps_status status)
+{
+    struct protocol_error error = protocol_error_of(status_on_wire(status));
+    end(session, request_id, &error);
+}
+
+static void end_by_limit(struct session *session, enum ps_status status, const char *limit, uint64_t value)
+{
+    struct protocol_error error = error_with_limit(status, limit, value);
+    char text[128];
+    snprintf(text, sizeof text, "%s: %s is %llu", ps_status_text(status), limit, (unsigned long long)value);
+    error.text = span_of(text);
+    error.retryable = true;
+    error.retry_after_ms = RETRY_MS;
+    end(session, (struct optional_u64){0}, &error);
 }
 
 void reply_init(struct reply *reply, struct session *session, struct optional_u64 request_id, bool counted)
@@ -238,18 +274,39 @@ void session_resume(struct session *session, enum session_pause reason)
     session->config.io.pause(session->config.io.ctx, false);
 }
 
-/* Answers beyond this are not asked for by anybody who reads them. */
-static bool output_full(const struct session *session)
+size_t session_queued(struct session *session)
 {
-    const struct broker_config *config = &session->broker->config;
-    size_t most = 2 * (size_t)config->delivery_bytes + config->limits.max_frame;
-    return session->config.io.queued(session->config.io.ctx) > most;
+    struct quota *output = &session->broker->output;
+    size_t queued = session->config.io.queued(session->config.io.ctx);
+    quota_release(output, session->charged);
+    session->charged = queued + (uint64_t)session->slots * session->broker->config.delivery_bytes;
+    quota_charge(output, session->charged);
+    return queued;
 }
 
+uint32_t session_slices(const struct session *session)
+{
+    return quota_full(&session->broker->output) ? 1 : SESSION_SLICES;
+}
+
+/* Answers beyond this are not asked for by anybody who reads them. */
+static bool output_full(struct session *session)
+{
+    const struct broker_config *config = &session->broker->config;
+    size_t queued = session_queued(session);
+    if (quota_full(&session->broker->output))
+        return queued > SCARCE_BYTES;
+    return queued > 2 * (size_t)config->delivery_bytes + config->limits.max_frame;
+}
+
+/* However many sockets stand still, one that does not is handed something at a time. */
 bool session_has_room(struct session *session)
 {
-    return session->state != SESSION_CLOSING &&
-           session->config.io.queued(session->config.io.ctx) < session->broker->config.delivery_bytes;
+    if (session->state == SESSION_CLOSING)
+        return false;
+    size_t queued = session_queued(session);
+    return queued <
+           (quota_full(&session->broker->output) ? SCARCE_BYTES : session->broker->config.delivery_bytes);
 }
 
 void session_wants_pump(struct session *session)
@@ -291,7 +348,6 @@ void session_writable(struct session *session)
 {
     if (session->state == SESSION_CLOSING)
         return;
-    session->heard_ns = broker_now(session->broker);
     if ((session->paused & PAUSE_OUTPUT) && !output_full(session))
         session_resume(session, PAUSE_OUTPUT);
     session_wants_pump(session);
@@ -305,38 +361,67 @@ void session_heard(struct session *session)
     session->pinged = false;
 }
 
+static uint64_t await_hello(struct session *session, uint64_t now_ns)
+{
+    const uint32_t timeout_ms = session->broker->config.hello_timeout_ms;
+    uint64_t due = session->opened_ns + timeout_ms * 1000000ull;
+    if (now_ns < due)
+        return due;
+    end_by_limit(session, PS_TIMED_OUT, "hello_timeout_ms", timeout_ms);
+    return UINT64_MAX;
+}
+
+/* One who is slow has what lies in front of the ping still to take, and takes it. */
+static bool is_slow(struct session *session)
+{
+    uint64_t left, before = session->taken;
+    session->taken = session->config.io.taken(session->config.io.ctx, &left);
+    return left > 0 && session->taken > before;
+}
+
+static void ping(struct session *session, uint64_t now_ns)
+{
+    struct server_frame frame = {.kind = SERVER_PING, .ping_token = now_ns};
+    uint64_t left;
+    session->pinged = true;
+    session->taken = session->config.io.taken(session->config.io.ctx, &left);
+    session_send(session, &frame);
+}
+
 uint64_t session_keep_alive(struct session *session, uint64_t now_ns)
 {
-    const uint64_t interval = (uint64_t)session->broker->config.ping_interval_ms * 1000000u;
+    const uint32_t interval_ms = session->broker->config.ping_interval_ms;
+    const uint64_t interval = interval_ms * 1000000ull;
     if (session->state == SESSION_CLOSING)
         return UINT64_MAX;
-    if (session->state == SESSION_GREETING) {
-        uint64_t due = session->opened_ns + HELLO_TIMEOUT_MS * 1000000ull;
-        if (now_ns >= due)
-            session_end(session, (struct optional_u64){0}, PS_TIMED_OUT);
-        return due;
-    }
+    if (session->state == SESSION_GREETING)
+        return await_hello(session, now_ns);
     if (session->paused & (PAUSE_WINDOW | PAUSE_TOTAL | PAUSE_REQUESTS))
         return now_ns + interval;
     uint64_t due = session->heard_ns + interval;
-    if (session->pinged && now_ns >= due + interval) {
-        session_end(session, (struct optional_u64){0}, PS_TIMED_OUT);
-        return UINT64_MAX;
+    if (!session->pinged && now_ns >= due)
+        ping(session, now_ns);
+    if (!session->pinged || now_ns < due + interval)
+        return session->pinged ? due + interval : due;
+    if (is_slow(session)) {
+        session->heard_ns = now_ns - interval;
+        return now_ns + interval;
     }
-    if (!session->pinged && now_ns >= due) {
-        struct server_frame ping = {.kind = SERVER_PING, .ping_token = now_ns};
-        session->pinged = true;
-        session_send(session, &ping);
-    }
-    return session->pinged ? due + interval : due;
+    end_by_limit(session, PS_TIMED_OUT, "ping_interval_ms", interval_ms);
+    return UINT64_MAX;
 }
 
 /* ------------------------------------------------------------------------------------------------ receiving */
 
 size_t session_frame_cap(const struct session *session)
 {
-    return session->state == SESSION_GREETING ? FRAME_CAP_BEFORE_HELLO
-                                              : session->broker->config.limits.max_frame;
+    const struct broker_config *config = &session->broker->config;
+    return session->state == SESSION_GREETING ? config->hello_frame : config->limits.max_frame;
+}
+
+bool session_greeted(const struct session *session)
+{
+    return session->state == SESSION_OPEN || session->state == SESSION_DRAINING;
 }
 
 static void welcome(struct session *session, struct optional_u64 request_id)
@@ -360,7 +445,7 @@ static enum ps_status check_hello(struct session *session, const struct hello *h
         return PS_UNSUPPORTED;
     if (!span_present(hello->id))
         return broker_accepts(session->broker);
-    if (id_validate(hello->id) != PS_OK)
+    if (id_validate(hello->id) != PS_OK || name_is_too_long(session->broker, hello->id))
         return PS_BAD_ID;
     session->id = malloc(hello->id.size);
     if (session->id == NULL)
@@ -378,7 +463,10 @@ static void receive_hello(struct session *session, const struct client_frame *fr
     }
     enum ps_status status = check_hello(session, &frame->hello);
     if (status != PS_OK) {
-        session_end(session, frame->request_id, status);
+        struct protocol_error error = protocol_error_of(status);
+        if (status == PS_BAD_ID)
+            error = error_of_name(session->broker, status, frame->hello.id);
+        end(session, frame->request_id, &error);
         return;
     }
     /* Small enough for what the client said it takes, large enough to make progress. */
@@ -470,5 +558,21 @@ void session_receive(struct session *session, struct client_frame *frame, struct
 
 void session_refuse(struct session *session, enum ps_status status)
 {
+    if (status == PS_FRAME_TOO_LARGE) {
+        const char *name = session_greeted(session) ? "max_frame" : "hello_frame";
+        struct protocol_error error = error_with_limit(status, name, session_frame_cap(session));
+        end(session, (struct optional_u64){0}, &error);
+        return;
+    }
     session_end(session, (struct optional_u64){0}, status);
+}
+
+void session_refuse_late(struct session *session, uint32_t frame_timeout_ms)
+{
+    end_by_limit(session, PS_TIMED_OUT, "frame_timeout_ms", frame_timeout_ms);
+}
+
+void session_refuse_limit(struct session *session, const char *limit, uint64_t value)
+{
+    end_by_limit(session, PS_LIMIT_EXCEEDED, limit, value);
 }

@@ -8,6 +8,7 @@
 #include "arena.h"
 #include "frame.h"
 #include "protocol.h"
+#include "rate.h"
 
 struct broker;
 struct session;
@@ -25,6 +26,8 @@ struct session_io {
                     uint32_t end);
     /* Bytes queued and not yet taken by the kernel, with all of each pinned batch charged. */
     size_t (*queued)(void *ctx);
+    /* Bytes that the peer's system has confirmed so far; *left: those sent or queued that it has not. */
+    uint64_t (*taken)(void *ctx, uint64_t *left);
     /* Stops and resumes reading the socket (backpressure). Idempotent. */
     void (*pause)(void *ctx, bool paused);
     /* Sends what is queued, then closes; nothing is received any more. */
@@ -35,7 +38,8 @@ struct session_io {
 struct session_config {
     struct session_io io;
     enum session_role role;
-    char peer[64]; /* for log lines: "127.0.0.1:40312", "unix" */
+    struct rate *topic_rate; /* how fast it may make topics; outlives it; NULL: as fast as it can */
+    char peer[64];           /* for log lines: "127.0.0.1:40312", "unix" */
 };
 
 /* Ours to free with session_free(). NULL when out of memory. */
@@ -57,6 +61,15 @@ void session_receive(struct session *session, struct client_frame *frame, struct
 /* A frame could not be framed or decoded (PS_MALFORMED, PS_FRAME_TOO_LARGE, PS_LIMIT_EXCEEDED, PS_NO_MEMORY):
  * the client is told, the connection closes. */
 void session_refuse(struct session *session, enum ps_status status);
+
+/* A frame that was begun did not come whole in time. */
+void session_refuse_late(struct session *session, uint32_t frame_timeout_ms);
+
+/* The connection is one too many: the client is told the limit and that it may come again, it closes. */
+void session_refuse_limit(struct session *session, const char *limit, uint64_t value);
+
+/* Whether Hello came and was accepted. */
+bool session_greeted(const struct session *session);
 
 /* Bytes arrived (any): feeds the keep-alive clock. */
 void session_heard(struct session *session);

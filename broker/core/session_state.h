@@ -58,6 +58,8 @@ struct session {
     uint64_t last_subscription;
     uint64_t opened_ns, heard_ns;
     bool pinged;
+    uint64_t taken;   /* bytes that the peer's system had confirmed when it was last asked */
+    uint64_t charged; /* to broker.output: what is queued for it, and its slices in full */
     bool producers_turn;
     unsigned paused; /* enum session_pause */
     struct quota window;
@@ -105,6 +107,10 @@ void session_wants_pump(struct session *session);
 /* Sends answers and deliveries while there is room and the flush has time; what is left wants another pump. */
 void session_pump(struct session *session);
 bool session_has_room(struct session *session);
+/* Bytes queued for its socket; brings what is charged for them up to date. */
+size_t session_queued(struct session *session);
+/* How many slices of history it may have now. */
+uint32_t session_slices(const struct session *session);
 
 /* Keep-alive: pings, closes, and returns when to look again. */
 uint64_t session_keep_alive(struct session *session, uint64_t now_ns);
@@ -113,5 +119,8 @@ uint64_t session_keep_alive(struct session *session, uint64_t now_ns);
 enum ps_status status_on_wire(enum ps_status status);
 struct protocol_error error_with_range(enum ps_status status, uint64_t from, uint64_t to);
 struct protocol_error error_with_limit(enum ps_status status, const char *name, uint64_t value);
+/* Why a topic, a filter or an id was refused; with the limit when that is its length. */
+struct protocol_error error_of_name(const struct broker *broker, enum ps_status status, struct span name);
+bool name_is_too_long(const struct broker *broker, struct span name);
 
 #endif

@@ -101,9 +101,10 @@ static enum ps_status check_start(const struct session *session, const struct su
 static enum ps_status check_subscribe(const struct session *session, const struct subscribe *subscribe)
 {
     bool durable = span_present(subscribe->durable_id);
-    if (filter_validate(subscribe->filter) != PS_OK)
+    if (filter_validate(subscribe->filter) != PS_OK || name_is_too_long(session->broker, subscribe->filter))
         return PS_BAD_FILTER;
-    if (durable && id_validate(subscribe->durable_id) != PS_OK)
+    if (durable && (id_validate(subscribe->durable_id) != PS_OK ||
+                    name_is_too_long(session->broker, subscribe->durable_id)))
         return PS_BAD_ID;
     if (!durable && subscribe->existing_only)
         return PS_INVALID_ARGUMENT;
@@ -137,6 +138,12 @@ void request_subscribe(struct session *session, const struct client_frame *frame
         return;
     }
     enum ps_status status = check_subscribe(session, subscribe);
+    if (status == PS_BAD_FILTER || status == PS_BAD_ID) {
+        struct span name = status == PS_BAD_ID ? subscribe->durable_id : subscribe->filter;
+        struct protocol_error error = error_of_name(session->broker, status, name);
+        session_error(session, frame->request_id, &error);
+        return;
+    }
     if (status == PS_OK && session->attachment_count >= most) {
         struct protocol_error error = error_with_limit(PS_LIMIT_EXCEEDED, "max_subscriptions", most);
         session_error(session, frame->request_id, &error);

@@ -52,7 +52,7 @@ static bool parse_host(const char *host, in_port_t port, struct sockaddr_storage
     return true;
 }
 
-static bool is_loopback(const struct sockaddr_storage *socket)
+bool address_is_loopback(const struct sockaddr_storage *socket)
 {
     if (socket->ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)socket;
@@ -112,7 +112,7 @@ static enum ps_status parse_tcp(char *copy, const char *text, struct address *ad
     if (!parse_host(host, port, &address->socket))
         return complain(PS_INVALID_ARGUMENT, error, size, text,
                         "the host is not an IP address; use 127.0.0.1");
-    if (!is_loopback(&address->socket))
+    if (!address_is_loopback(&address->socket))
         return complain(
             PS_NOT_ALLOWED, error, size, text,
             "only loopback addresses are accepted, because there is no authentication yet; listen "

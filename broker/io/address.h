@@ -28,6 +28,9 @@ enum ps_status address_parse(const char *text, struct address *address, char *er
 /* "tcp 127.0.0.1:7420", "tcp [::1]:7420" or "unix PATH"; cut when it does not fit. Returns `place`. */
 const char *address_format(const struct address *address, char *place, size_t size);
 
+/* Of an AF_INET or AF_INET6 socket address. */
+bool address_is_loopback(const struct sockaddr_storage *socket);
+
 /* "127.0.0.1:7420" or "[::1]:7420" of an AF_INET or AF_INET6 socket address. Returns `place`. */
 const char *address_format_socket(const struct sockaddr_storage *socket, char *place, size_t size);
 

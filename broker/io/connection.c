@@ -28,13 +28,20 @@
 #include "uv_status.h"
 
 #include <assert.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
-enum { BUFFERS_PER_WRITE = 256, BURST_NS = 2 * 1000 * 1000, UNSENT_MAX = 256 * 1024 };
+enum {
+    BUFFERS_PER_WRITE = 256,
+    BURST_NS = 2 * 1000 * 1000,
+    UNSENT_MAX = 256 * 1024,
+    PIECE_BYTES = 256 * 1024 /* of a frame that arrives: each has the time for assembly */
+};
 
 static const bool allowed[CONNECTION_STATES][CONNECTION_STATES] = {
     [CONNECTION_OPEN] = {[CONNECTION_ENDING] = true, [CONNECTION_CLOSING] = true},
@@ -81,6 +88,7 @@ static void close_now(struct connection *connection)
     if (connection->state == CONNECTION_CLOSING)
         return;
     move(connection, CONNECTION_CLOSING);
+    connections_greeted(connection->owner, connection);
     session_free(connection->session);
     connection->session = NULL;
     uv_close(&connection->handle, closed_cb);
@@ -92,6 +100,7 @@ void connection_end(struct connection *connection)
     if (connection->state != CONNECTION_OPEN)
         return;
     move(connection, CONNECTION_ENDING);
+    connections_greeted(connection->owner, connection);
     set_deadline(connection, connection->owner->deadlines.send_ms);
     mark_dirty(connection);
 }
@@ -109,11 +118,15 @@ static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place);
 
 static void linger(struct connection *connection)
 {
-    if (connection->peer_ended) {
+    struct connections *owner = connection->owner;
+
+    if (connection->peer_ended || owner->lingering >= CONNECTIONS_LINGERING) {
         close_now(connection);
         return;
     }
     move(connection, CONNECTION_LINGERING);
+    connection->lingering = true;
+    owner->lingering++;
     set_deadline(connection, connection->owner->deadlines.linger_ms);
     connection->shutdown.data = connection;
     if (uv_shutdown(&connection->shutdown, &connection->stream, shutdown_cb) != 0)
@@ -146,10 +159,12 @@ static void write_later(struct connection *connection, const uv_buf_t *buffers, 
     for (unsigned i = 0; i < count; i++)
         connection->write_size += buffers[i].len;
     connection->write.data = connection;
-    if (uv_write(&connection->write, &connection->stream, buffers, count, written_cb) != 0)
+    if (uv_write(&connection->write, &connection->stream, buffers, count, written_cb) != 0) {
         close_now(connection);
-    else
-        connection->writing = true;
+        return;
+    }
+    connection->given += connection->write_size;
+    connection->writing = true;
 }
 
 static void flush(struct connection *connection, bool *took)
@@ -168,6 +183,7 @@ static void flush(struct connection *connection, bool *took)
         int sent = uv_try_write(&connection->stream, buffers, count);
         if (sent >= 0) {
             outbox_sent(&connection->flying, (size_t)sent);
+            connection->given += (size_t)sent;
             *took = true;
         } else if (sent == UV_EAGAIN) {
             write_later(connection, buffers, count);
@@ -230,6 +246,19 @@ static size_t effect_queued(void *ctx)
     return connection_queued(ctx);
 }
 
+static uint64_t effect_taken(void *ctx, uint64_t *left)
+{
+    struct connection *connection = ctx;
+    size_t waiting = uv_stream_get_write_queue_size(&connection->stream);
+    int unconfirmed = 0;
+    uv_os_fd_t fd;
+
+    if (uv_fileno(&connection->handle, &fd) == 0 && ioctl(fd, SIOCOUTQ, &unconfirmed) == 0)
+        waiting += (size_t)unconfirmed;
+    *left = waiting + connection_queued(connection);
+    return waiting < connection->given ? connection->given - waiting : 0;
+}
+
 static void read_on(struct connection *connection);
 
 static void effect_pause(void *ctx, bool paused)
@@ -287,6 +316,8 @@ static enum ps_status receive_frame(struct connection *connection, struct span b
         return status;
     session_receive(connection->session, &frame, owner, &connections->arena);
     frame_reader_set_cap(&connection->reader, session_frame_cap(connection->session));
+    if (session_greeted(connection->session))
+        connections_greeted(connections, connection);
     return PS_OK;
 }
 
@@ -326,10 +357,13 @@ static void receive_burst(struct connection *connection)
     }
     if (connection->state != CONNECTION_OPEN)
         return;
-    if (!frame_reader_partial(&connection->reader))
+    size_t pending = frame_reader_pending(&connection->reader);
+    size_t pieces = pending / PIECE_BYTES;
+    if (pending == 0)
         connection->deadline_ms = 0;
-    else if (any || connection->deadline_ms == 0)
+    else if (any || connection->deadline_ms == 0 || pieces > connection->pieces)
         set_deadline(connection, connection->owner->deadlines.assembly_ms);
+    connection->pieces = pieces;
 }
 
 static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
@@ -360,7 +394,7 @@ static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
 
 static void read_on(struct connection *connection)
 {
-    if (frame_reader_partial(&connection->reader))
+    if (frame_reader_pending(&connection->reader) > 0)
         set_deadline(connection, connection->owner->deadlines.assembly_ms);
     if (uv_read_start(&connection->stream, place_cb, read_cb) != 0)
         connection_end(connection);
@@ -389,7 +423,7 @@ void connection_overdue(struct connection *connection)
         return;
     connection->deadline_ms = 0;
     if (connection->state == CONNECTION_OPEN) {
-        session_refuse(connection->session, PS_TIMED_OUT);
+        session_refuse_late(connection->session, connection->owner->deadlines.assembly_ms);
         connection_end(connection);
     } else {
         close_now(connection);
@@ -398,31 +432,33 @@ void connection_overdue(struct connection *connection)
 
 /* ------------------------------------------------------------------------------------------- accepting */
 
-static void name_peer(struct connection *connection, char *place, size_t size)
+/* Where a TCP connection comes from; false: it is gone already. */
+static bool get_peer(const struct connection *connection, struct sockaddr_storage *peer)
 {
-    struct sockaddr_storage socket;
-    int length = sizeof socket;
+    int length = sizeof *peer;
 
-    if (connection->handle.type == UV_TCP &&
-        uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)&socket, &length) == 0)
-        address_format_socket(&socket, place, size);
-    else
-        snprintf(place, size, "%s", connection->handle.type == UV_TCP ? "tcp" : "unix");
+    return uv_tcp_getpeername(&connection->tcp, (struct sockaddr *)peer, &length) == 0;
 }
 
-static enum ps_status open_session(struct connection *connection, enum session_role role)
+static enum ps_status open_session(struct connection *connection, const struct sockaddr_storage *peer,
+                                   enum session_role role)
 {
     struct session_config config = {
         .io = {.send = effect_send,
                .deliver = effect_deliver,
                .queued = effect_queued,
+               .taken = effect_taken,
                .pause = effect_pause,
                .close = effect_close,
                .ctx = connection},
         .role = role,
+        .topic_rate = connection->host != NULL ? &connection->host->topics : NULL,
     };
 
-    name_peer(connection, config.peer, sizeof config.peer);
+    if (peer != NULL)
+        address_format_socket(peer, config.peer, sizeof config.peer);
+    else
+        snprintf(config.peer, sizeof config.peer, "unix");
     connection->session = session_new(connection->owner->broker, &config);
     if (connection->session == NULL)
         return PS_NO_MEMORY;
@@ -445,12 +481,16 @@ static void bound_kernel_memory(struct connection *connection)
 enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role)
 {
     struct connection *connection = calloc(1, sizeof *connection);
+    struct sockaddr_storage peer;
+    struct refusal refusal;
     enum ps_status status;
     int code;
 
     if (connection == NULL)
         return PS_NO_MEMORY;
     connection->owner = owner;
+    list_init(&connection->in_greeting);
+    owner->accepted++;
     if (listener->type == UV_TCP)
         code = uv_tcp_init(owner->loop, &connection->tcp);
     else
@@ -465,13 +505,23 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
         status = uv_status(code);
         goto with_handle;
     }
-    if (listener->type == UV_TCP) {
+    const bool tcp = listener->type == UV_TCP;
+    if (tcp) {
         uv_tcp_nodelay(&connection->tcp, 1);
         bound_kernel_memory(connection);
     }
-    if ((status = open_session(connection, role)) != PS_OK)
+    status = PS_IO_ERROR;
+    if (tcp && !get_peer(connection, &peer))
         goto with_handle;
-    read_on(connection);
+    enum ps_status admitted = connections_admit(owner, connection, tcp ? &peer : NULL, &refusal);
+    if ((status = open_session(connection, tcp ? &peer : NULL, role)) != PS_OK)
+        goto with_handle;
+    if (admitted == PS_OK) {
+        connections_await_hello(owner, connection);
+        read_on(connection);
+    } else {
+        session_refuse_limit(connection->session, refusal.limit, refusal.value);
+    }
     return PS_OK;
 
 with_handle:

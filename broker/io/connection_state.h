@@ -25,6 +25,10 @@ struct connection {
     struct connections *owner;
     struct connection *next, **link; /* in owner->all */
     struct connection *next_dirty;
+    struct list in_greeting; /* in owner->greeting while it is open and before Hello */
+    struct host *host;       /* NULL: no limit by address */
+    bool served;             /* was not refused */
+    bool lingering;          /* counted as such */
     bool dirty;
     bool paused;
     bool backlog;    /* complete frames may wait in the reader; the socket is not read */
@@ -37,6 +41,8 @@ struct connection {
     struct outbox filling, flying;
     uv_write_t write;
     size_t write_size;
+    uint64_t given; /* bytes handed to libuv so far */
+    size_t pieces;  /* of the frame that is arriving, whole ones */
     uv_shutdown_t shutdown;
 };
 
@@ -57,6 +63,20 @@ static inline size_t connection_queued(const struct connection *connection)
 {
     return connection->filling.charge + connection->flying.charge;
 }
+
+struct refusal {
+    const char *limit;
+    uint64_t value;
+};
+
+/* Counts a new connection from `peer` (NULL: a Unix socket) as served. PS_OK; PS_LIMIT_EXCEEDED, told in *refusal;
+ * PS_NO_MEMORY. */
+enum ps_status connections_admit(struct connections *connections, struct connection *connection,
+                                 const struct sockaddr_storage *peer, struct refusal *refusal);
+
+/* It is one of those before Hello; one too many, and the oldest is refused. Until it greeted or ends. */
+void connections_await_hello(struct connections *connections, struct connection *connection);
+void connections_greeted(struct connections *connections, struct connection *connection); /* idempotent */
 
 /* The connection's place among all: in from its accept to its end, and in the turn while it is dirty. */
 void connections_add(struct connections *connections, struct connection *connection);

@@ -33,6 +33,44 @@ void connections_add(struct connections *connections, struct connection *connect
         uv_timer_start(&connections->timer, sweep_cb, SWEEP_MS, SWEEP_MS);
 }
 
+enum ps_status connections_admit(struct connections *connections, struct connection *connection,
+                                 const struct sockaddr_storage *peer, struct refusal *refusal)
+{
+    const struct connection_limits *limits = &connections->limits;
+
+    *refusal = (struct refusal){"max_connections", limits->total};
+    if (connections->served >= limits->total)
+        return PS_LIMIT_EXCEEDED;
+    *refusal = (struct refusal){"max_per_address", limits->per_address};
+    enum ps_status status = hosts_enter(&connections->hosts, peer, uv_hrtime(), &connection->host);
+    if (status != PS_OK)
+        return status;
+    connection->served = true;
+    connections->served++;
+    return PS_OK;
+}
+
+void connections_greeted(struct connections *connections, struct connection *connection)
+{
+    if (list_empty(&connection->in_greeting))
+        return;
+    list_remove(&connection->in_greeting);
+    connections->greeting_count--;
+}
+
+void connections_await_hello(struct connections *connections, struct connection *connection)
+{
+    uint32_t most = connections->limits.greeting;
+
+    if (connections->greeting_count == most) {
+        struct connection *oldest = LIST_OBJECT(connections->greeting.next, struct connection, in_greeting);
+        session_refuse_limit(oldest->session, "max_greeting", most);
+        connection_end(oldest);
+    }
+    list_append(&connections->greeting, &connection->in_greeting);
+    connections->greeting_count++;
+}
+
 static void unmark_dirty(struct connections *connections, struct connection *connection)
 {
     struct connection **at = &connections->dirty;
@@ -47,6 +85,9 @@ void connections_remove(struct connections *connections, struct connection *conn
 {
     if (connection->dirty)
         unmark_dirty(connections, connection);
+    hosts_leave(&connections->hosts, connection->host, uv_hrtime());
+    connections->served -= connection->served;
+    connections->lingering -= connection->lingering;
     *connection->link = connection->next;
     if (connection->next != NULL)
         connection->next->link = connection->link;
@@ -78,13 +119,14 @@ bool connections_flush(struct connections *connections)
     return more || connections->dirty != NULL;
 }
 
-static uint32_t or_else(uint32_t ms, uint32_t otherwise)
+static uint32_t or_else(uint32_t value, uint32_t otherwise)
 {
-    return ms != 0 ? ms : otherwise;
+    return value != 0 ? value : otherwise;
 }
 
 enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
-                                struct turn *turn, const struct connection_deadlines *deadlines)
+                                struct turn *turn, const struct connection_deadlines *deadlines,
+                                const struct connection_limits *limits)
 {
     int code;
 
@@ -95,7 +137,17 @@ enum ps_status connections_init(struct connections *connections, uv_loop_t *loop
         .deadlines = {.assembly_ms = or_else(deadlines->assembly_ms, 10 * 1000),
                       .send_ms = or_else(deadlines->send_ms, 5 * 1000),
                       .linger_ms = or_else(deadlines->linger_ms, 1000)},
+        .limits = {.total = or_else(limits->total, 10000),
+                   .greeting = or_else(limits->greeting, 512),
+                   .per_address = or_else(limits->per_address, 256),
+                   .topic_rate = or_else(limits->topic_rate, 100),
+                   .local = limits->local},
     };
+    list_init(&connections->greeting);
+    connections->hosts = (struct hosts){.max_connections = connections->limits.per_address,
+                                        .topic_rate = connections->limits.topic_rate,
+                                        .local = limits->local};
+    hosts_init(&connections->hosts, hash_number(uv_hrtime()));
     code = uv_timer_init(loop, &connections->timer);
     connections->timer.data = connections;
     return uv_status(code);
@@ -108,6 +160,7 @@ static void deinit_cb(uv_handle_t *handle)
     arena_free(connections->arena);
     connections->arena = NULL;
     buffer_pool_deinit(&connections->buffers);
+    hosts_deinit(&connections->hosts);
     connections->closed(connections->ctx);
 }
 

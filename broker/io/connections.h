@@ -3,6 +3,7 @@
 #define PSBROKER_CONNECTIONS_H
 
 #include "frame.h"
+#include "hosts.h"
 #include "status.h"
 #include "turn.h"
 
@@ -12,9 +13,23 @@
 
 /* Deadlines in milliseconds; they are looked at four times a second. 0: the number behind it. */
 struct connection_deadlines {
-    uint32_t assembly_ms; /* 10,000: for one frame to arrive as a whole */
+    uint32_t assembly_ms; /* 10,000: for each 256 KiB of one frame to arrive */
     uint32_t send_ms;     /* 5,000: for what is queued when the connection ends */
     uint32_t linger_ms;   /* 1,000: for the peer to close after us */
+};
+
+/* Who is refused by name, or makes way. 0: the number behind it. */
+struct connection_limits {
+    uint32_t total;       /* connections served; 10,000 */
+    uint32_t greeting;    /* that have not said Hello: the one that waited longest makes way; 512 */
+    uint32_t per_address; /* 256 */
+    uint32_t topic_rate;  /* new topics a second for one address; 100 */
+    bool local;           /* the last two for loopback and Unix sockets too */
+};
+
+enum {
+    CONNECTIONS_PER_TURN = 64, /* accepted before those that are there are looked at */
+    CONNECTIONS_LINGERING = 64 /* so many may wait for their peer to close; others just close */
 };
 
 struct broker;
@@ -25,11 +40,17 @@ struct connections {
     struct broker *broker;
     struct turn *turn;
     struct connection_deadlines deadlines;
+    struct connection_limits limits;
+    struct hosts hosts;
+    struct list greeting;            /* connections before Hello, oldest first */
+    uint32_t served, greeting_count; /* not refused; of those, before Hello */
+    uint32_t lingering;
+    uint32_t accepted; /* in this turn */
     struct connection *all, *dirty;
     struct arena *arena;        /* spare, for the next frame */
     struct buffer_pool buffers; /* what is received into */
     uv_timer_t timer;           /* runs while there is a connection */
-    uint32_t count;
+    uint32_t count;             /* of all, also of those that were refused and are not closed yet */
     /* A connection is gone, `count` says how many are left. Never from inside a call. May be NULL. */
     void (*closed)(void *ctx);
     void *ctx;
@@ -38,7 +59,8 @@ struct connections {
 
 /* `broker` and `turn` outlive it. PS_OK; a status of uv_status(). */
 enum ps_status connections_init(struct connections *connections, uv_loop_t *loop, struct broker *broker,
-                                struct turn *turn, const struct connection_deadlines *deadlines);
+                                struct turn *turn, const struct connection_deadlines *deadlines,
+                                const struct connection_limits *limits);
 
 /* After `count` came to 0. `closed` is called with `ctx` later, once. */
 void connections_deinit(struct connections *connections, void (*closed)(void *ctx), void *ctx);

@@ -1,6 +1,6 @@
-/* Out of room (max_connections, which its owner keeps below the limit of file descriptors) a listener does
- * not call uv_accept(): libuv then stops watching the socket until it is called, so waiting costs nothing and
- * newcomers queue in the kernel. Should descriptors run out all the same, libuv itself closes the newcomer
+/* Out of room (which its owner keeps below the limit of file descriptors; or enough of them for one
+ * turn) a listener does not call uv_accept(): libuv then stops watching the socket until it is called, so waiting
+ * costs nothing and newcomers queue in the kernel. Should descriptors run out all the same, libuv itself closes the newcomer
  * with a descriptor it keeps in reserve. */
 #include "listener.h"
 
@@ -40,6 +40,13 @@ static void accept_one(struct listener *listener)
                      ps_status_name(status));
 }
 
+static bool has_room(const struct listener *listener)
+{
+    const struct connections *connections = listener->config.connections;
+
+    return connections->count < listener->config.room && connections->accepted < CONNECTIONS_PER_TURN;
+}
+
 static void connection_cb(uv_stream_t *stream, int status)
 {
     struct listener *listener = stream->data;
@@ -50,19 +57,22 @@ static void connection_cb(uv_stream_t *stream, int status)
                      uv_err_name(status), status);
         return;
     }
-    if (count < listener->config.max_connections) {
+    if (has_room(listener)) {
         accept_one(listener);
         return;
     }
     listener->waiting = true;
+    if (count < listener->config.room) {
+        turn_want(listener->config.connections->turn);
+        return;
+    }
     logger_event(&listener->config.logger, LOG_LEVEL_WARNING, "accept_paused", "connections=%u limit=%u",
-                 count, listener->config.max_connections);
+                 count, listener->config.room);
 }
 
 void listener_resume(struct listener *listener)
 {
-    if (!listener->waiting || listener->stopped != NULL ||
-        listener->config.connections->count >= listener->config.max_connections)
+    if (!listener->waiting || listener->stopped != NULL || !has_room(listener))
         return;
     listener->waiting = false;
     accept_one(listener);

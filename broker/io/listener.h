@@ -11,7 +11,7 @@ struct listener;
 struct listener_config {
     uv_loop_t *loop;
     struct connections *connections;
-    uint32_t max_connections; /* accepting pauses at this `count` */
+    uint32_t room; /* accepting pauses at this `count` of connections */
     struct logger logger;
 };
 
@@ -25,7 +25,7 @@ enum ps_status listener_start(const struct listener_config *config, const struct
 /* Where it really listens: the port 0 was asked with is replaced. Borrowed until stop. */
 const struct address *listener_address(const struct listener *listener);
 
-/* A connection is gone: accepts the peer that was kept waiting, if there is one. */
+/* A connection is gone, or a turn ended: accepts the peer that was kept waiting, if there is one. */
 void listener_resume(struct listener *listener);
 
 /* `stopped` is called with `ctx` later, once, when the listener is freed. */

@@ -51,7 +51,7 @@ static bool take_frames(struct frame_reader *reader, struct stream *stream, stru
             return false;
         require(span_equal(body, expected));
         if (!span_present(body)) {
-            require(frame_reader_partial(reader) == (stream->size > stream->taken));
+            require(frame_reader_pending(reader) == stream->size - stream->taken);
             return true;
         }
         stream->taken += FRAME_HEADER_BYTES + body.size;

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-enum { WORDS = 8 };
+enum { WORDS = 24 };
 
 struct row {
     char *words[WORDS];
@@ -23,6 +23,13 @@ static struct row rows[] = {
     {{"--lisen", "0", NULL}, CONFIG_WRONG, "did you mean --listen?"},
     {{"--tail-memry=3", NULL}, CONFIG_WRONG, "did you mean --tail-memory?"},
     {{"--dat", "x", NULL}, CONFIG_WRONG, "unknown option '--dat'; did you mean --data?"},
+    {{"--limit-local", "--max-per-address=3", "--topic-rate", "1", NULL}, CONFIG_RUN, NULL},
+    {{"--limit-local=yes", NULL}, CONFIG_WRONG, "takes no value"},
+    {{"--max-message", "15M", "--hello-frame=1K", "--max-name", "255", NULL}, CONFIG_RUN, NULL},
+    {{"--max-message", "16M", NULL}, CONFIG_WRONG, "from 1K to 15M"},
+    {{"--hello-frame", "1M", NULL}, CONFIG_WRONG, "from 1K to 64K"},
+    {{"--max-name", "256", NULL}, CONFIG_WRONG, "from 1 to 255"},
+    {{"--hello-timeout", "0s", NULL}, CONFIG_WRONG, "expected a time"},
     {{"--max-c=3", NULL}, CONFIG_WRONG, "did you mean --max-connections?"},
     {{"--wat", NULL}, CONFIG_WRONG, "see psbroker --help"},
     {{"-hx", NULL}, CONFIG_WRONG, "unknown option"},
@@ -78,6 +85,19 @@ Test(io_config, nothing_given_means_the_documented_defaults)
     cr_assert_eq(config.listener_count, 1u);
     cr_assert_str_eq(address_format(&config.listeners[0], shown, sizeof shown), "tcp 127.0.0.1:7420");
     cr_assert_eq(config.log_level, LOG_LEVEL_INFO);
+    cr_assert_eq(config.limits.total, 10000u);
+    cr_assert_eq(config.limits.per_address, 256u);
+    cr_assert_eq(config.limits.greeting, 512u);
+    cr_assert_eq(config.limits.topic_rate, 100u);
+    cr_assert_not(config.limits.local);
+    cr_assert_eq(config.broker.max_topics, 100000u);
+    cr_assert_eq(config.broker.limits.max_message, 1u << 20);
+    cr_assert_eq(config.broker.limits.max_name_bytes, 255u);
+    cr_assert_eq(config.broker.hello_frame, 4096u);
+    cr_assert_eq(config.broker.hello_timeout_ms, 5000u);
+    cr_assert_eq(config.deadlines.assembly_ms, 10000u);
+    cr_assert_eq(config.broker.ping_interval_ms, 30000u);
+    cr_assert_eq(config.disk_floor_bytes, 64u << 20);
 }
 
 Test(io_config, values_arrive_where_they_belong)
@@ -89,6 +109,18 @@ Test(io_config, values_arrive_where_they_belong)
                      "--max-topics=12",
                      "--ping-interval=2s",
                      "--max-connections=9",
+                     "--max-per-address=8",
+                     "--max-greeting=7",
+                     "--topic-rate=6",
+                     "--limit-local",
+                     "--publish-memory=5M",
+                     "--send-memory=4M",
+                     "--max-message=3K",
+                     "--hello-frame=2K",
+                     "--max-name=11",
+                     "--max-subscriptions=10",
+                     "--hello-timeout=150ms",
+                     "--frame-timeout=250ms",
                      NULL};
     char error[512];
 
@@ -98,7 +130,19 @@ Test(io_config, values_arrive_where_they_belong)
     cr_assert_eq(config.disk_floor_bytes, 1u << 30);
     cr_assert_eq(config.broker.max_topics, 12u);
     cr_assert_eq(config.broker.ping_interval_ms, 2000u);
-    cr_assert_eq(config.max_connections, 9u);
+    cr_assert_eq(config.limits.total, 9u);
+    cr_assert_eq(config.limits.per_address, 8u);
+    cr_assert_eq(config.limits.greeting, 7u);
+    cr_assert_eq(config.limits.topic_rate, 6u);
+    cr_assert(config.limits.local);
+    cr_assert_eq(config.broker.publish_total, 5u << 20);
+    cr_assert_eq(config.broker.send_total, 4u << 20);
+    cr_assert_eq(config.broker.limits.max_message, 3u << 10);
+    cr_assert_eq(config.broker.hello_frame, 2u << 10);
+    cr_assert_eq(config.broker.limits.max_name_bytes, 11u);
+    cr_assert_eq(config.broker.limits.max_subscriptions, 10u);
+    cr_assert_eq(config.broker.hello_timeout_ms, 150u);
+    cr_assert_eq(config.deadlines.assembly_ms, 250u);
 }
 
 Test(io_config, the_help_names_every_option_and_has_examples)

@@ -304,13 +304,16 @@ Test(io_server, a_drain_does_not_wait_for_a_peer_that_does_not_read)
     ASSERT_NO_LEAKS();
 }
 
-Test(io_server, beyond_the_connection_limit_peers_wait_until_one_leaves)
+Test(io_server, where_descriptors_are_short_peers_wait_until_one_leaves)
 {
     struct hosted hosted;
     struct peer first, second, third;
+    struct rlimit before, few;
     struct server_config config = hosted_config();
 
-    config.max_connections = 2;
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = (struct rlimit){.rlim_cur = SERVER_SPARE_DESCRIPTORS + 2, .rlim_max = before.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
     hosted_start(&hosted, &config);
     open_peer(&hosted, &first);
     open_peer(&hosted, &second);
@@ -322,6 +325,7 @@ Test(io_server, beyond_the_connection_limit_peers_wait_until_one_leaves)
     cr_assert_eq(ask_info(&third).connections, 2u);
     peer_close(&second);
     peer_close(&third);
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
     end(&hosted);
 }
 

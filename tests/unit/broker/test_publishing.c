@@ -370,8 +370,57 @@ Test(publishing, topics_are_limited)
 
     send_messages(client, "C", &message, 1);
 
-    cr_assert_eq(client_expect(client, SERVER_PUBLISHED)->published.runs[0].status, PS_LIMIT_EXCEEDED);
+    const struct published_run *run = &client_expect(client, SERVER_PUBLISHED)->published.runs[0];
+    cr_assert_eq(run->status, PS_LIMIT_EXCEEDED);
+    cr_assert(span_equal(run->error.limit_name, span_of("max_topics")));
+    cr_assert_eq(run->error.limit_value, 2u);
     cr_assert_eq(publish(client, "A", "y"), 1u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(publishing, topics_are_made_no_faster_than_is_allowed)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct rate rate = {.per_second = 2};
+    client->session->config.topic_rate = &rate;
+    struct message message = {.payload = span_of("x")};
+
+    publish(client, "A", "x");
+    publish(client, "B", "x");
+    send_messages(client, "C", &message, 1);
+    const struct published_run *run = &client_expect(client, SERVER_PUBLISHED)->published.runs[0];
+    cr_assert_eq(run->status, PS_RATE_EXCEEDED);
+    cr_assert(run->error.retryable);
+    cr_assert(span_equal(run->error.limit_name, span_of("topic_rate")));
+    cr_assert_eq(run->error.limit_value, 2u);
+    cr_assert_gt(run->error.retry_after_ms, 0u);
+    cr_assert_eq(publish(client, "A", "y"), 1u);
+    world_pass(world, 500);
+    cr_assert_eq(publish(client, "C", "x"), 0u);
+    send_messages(client, "D", &message, 1);
+    cr_assert_eq(client_expect(client, SERVER_PUBLISHED)->published.runs[0].status, PS_RATE_EXCEEDED);
+
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(publishing, a_topic_with_a_long_name_is_refused_unless_it_exists)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct message message = {.payload = span_of("x")};
+    publish(client, "long/one", "x");
+    world->broker->config.limits.max_name_bytes = 4;
+
+    send_messages(client, "other", &message, 1);
+    const struct published_run *run = &client_expect(client, SERVER_PUBLISHED)->published.runs[0];
+    cr_assert_eq(run->status, PS_BAD_TOPIC);
+    cr_assert(span_equal(run->error.limit_name, span_of("max_name_bytes")));
+    cr_assert_eq(run->error.limit_value, 4u);
+    cr_assert_eq(publish(client, "long/one", "y"), 1u);
+    cr_assert_eq(publish(client, "four", "x"), 0u);
     world_free(world);
     ASSERT_NO_LEAKS();
 }

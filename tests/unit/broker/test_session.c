@@ -233,6 +233,92 @@ Test(session, hello_must_come_within_five_seconds_whatever_else_trickles_in)
     ASSERT_NO_LEAKS();
 }
 
+Test(session, one_who_is_slow_is_waited_for_as_long_as_it_takes_something)
+{
+    struct broker_config config = {.ping_interval_ms = 1000};
+    struct world *world = world_new(&config);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client_frame info = {.kind = CLIENT_GET_INFO};
+    client->slow = true;
+    for (unsigned i = 0; i < 100; i++)
+        client_request(client, &info);
+
+    for (unsigned i = 0; i < 5; i++) {
+        world_pass(world, 1000);
+        client->queued -= 10; /* the ping lies behind the answers */
+    }
+    cr_assert_not(client->closed);
+    world_pass(world, 1000);
+    world_pass(world, 1000);
+
+    cr_assert(client->closed);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(session, what_is_sent_is_no_sign_of_life)
+{
+    struct broker_config config = {.ping_interval_ms = 1000};
+    struct world *world = world_new(&config);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert_not(client->closed);
+        session_writable(client->session);
+        world_pass(world, 500);
+    }
+
+    cr_assert(client->closed);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(session, what_comes_before_hello_has_limits_of_its_own)
+{
+    struct broker_config config = {.hello_frame = 2000, .hello_timeout_ms = 300};
+    struct world *world = world_new(&config);
+    struct client *client = world_accept(world, 0, SESSION_ANY);
+    struct client *large = world_accept(world, 1, SESSION_ANY);
+    cr_assert_eq(session_frame_cap(client->session), 2000u);
+
+    session_refuse(large->session, PS_FRAME_TOO_LARGE);
+    const struct protocol_error *error = &client_expect_error(large, PS_FRAME_TOO_LARGE)->error;
+    cr_assert(span_equal(error->limit_name, span_of("hello_frame")));
+    cr_assert_eq(error->limit_value, 2000u);
+    world_pass(world, 300);
+
+    error = &client_expect_error(client, PS_TIMED_OUT)->error;
+    cr_assert(span_equal(error->limit_name, span_of("hello_timeout_ms")));
+    cr_assert_eq(error->limit_value, 300u);
+    cr_assert(error->retryable);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(session, names_are_limited)
+{
+    struct broker_config config = {.limits.max_name_bytes = 3};
+    struct world *world = world_new(&config);
+    struct client *client = world_connect(world, 0, SESSION_ANY, "abc");
+    struct client *other = world_accept(world, 1, SESSION_ANY);
+    struct client_frame hello = {.kind = CLIENT_HELLO,
+                                 .hello = {.min_version = 1, .max_version = 1, .id = span_of("abcd")}};
+    struct client_frame long_filter = subscribe_frame("abcd", NULL);
+    struct client_frame long_id = subscribe_frame("abc", "abcd");
+
+    client_request(other, &hello);
+    cr_assert_eq(client_expect_error(other, PS_BAD_ID)->error.limit_value, 3u);
+    client_request(client, &long_filter);
+    cr_assert_eq(client_expect_error(client, PS_BAD_FILTER)->error.limit_value, 3u);
+    client_request(client, &long_id);
+    const struct protocol_error *error = &client_expect_error(client, PS_BAD_ID)->error;
+    cr_assert_eq(error->limit_value, 3u);
+    cr_assert(span_equal(error->limit_name, span_of("max_name_bytes")));
+    subscribe(client, "abc", "abc", START_NEW, 0);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(session, requests_without_an_id_are_carried_out_and_not_answered)
 {
     struct world *world = world_new(NULL);
@@ -388,6 +474,51 @@ Test(session, a_client_that_does_not_read_its_answers_is_not_read_either)
     client_take(client);
 
     cr_assert_not(client->paused);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+/* Sockets that stand still share a budget; one that moves is served all the same. */
+Test(session, what_is_queued_for_all_sockets_has_a_budget)
+{
+    enum { STOPPED = 8, SCARCE = 16 * 1024 };
+    static char payload[1001];
+    struct broker_config config = {.send_total = 512 * 1024};
+    struct world *world = world_new(&config);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *stopped[STOPPED];
+    memset(payload, 'x', sizeof payload - 1);
+    for (unsigned i = 0; i < STOPPED; i++) {
+        stopped[i] = world_connect(world, 1 + i, SESSION_ANY, NULL);
+        stopped[i]->slow = true;
+        subscribe(stopped[i], "A", NULL, START_NEW, 0);
+    }
+    for (unsigned i = 0; i < 400; i++)
+        publish(publisher, "A", payload);
+
+    uint64_t queued = 0;
+    for (unsigned i = 0; i < STOPPED; i++)
+        queued += stopped[i]->queued;
+    cr_assert_gt(queued, 512u * 1024u - 1);
+    cr_assert_lt(queued, 512u * 1024u + STOPPED * (SCARCE + 4096u));
+
+    /* One that does not read its answers is not read; one that reads gets all. */
+    struct client *asking = world_connect(world, STOPPED + 1, SESSION_ANY, NULL);
+    struct client *reading = world_connect(world, STOPPED + 2, SESSION_ANY, NULL);
+    struct client_frame info = {.kind = CLIENT_GET_INFO};
+    asking->slow = true;
+    while (!asking->paused)
+        client_request(asking, &info);
+    cr_assert_lt(asking->queued, SCARCE + 1024u);
+    subscribe(reading, "A", NULL, START_BEGINNING, 0);
+    expect_offsets(reading, "A", 0, 400);
+
+    for (unsigned i = 0; i < STOPPED; i++) {
+        client_take(stopped[i]);
+        world_settle(world);
+    }
+    client_take(asking);
+    cr_assert_not(asking->paused);
     world_free(world);
     ASSERT_NO_LEAKS();
 }

@@ -230,6 +230,7 @@ static void end_broker(struct world *world)
         client_disconnect(&world->clients[i]);
     world_settle(world);
     cr_assert_eq(world->broker->publish.used, 0u, "uncommitted bytes left over");
+    cr_assert_eq(world->broker->output.used, 0u, "queued bytes left over");
     cr_assert_eq(world->broker->durables.count, 0u);
     cr_assert_eq(world->broker->router.nodes.count, 0u);
     broker_free(world->broker);
@@ -287,6 +288,7 @@ static void keep(struct client *client, const uint8_t *head, size_t head_size, c
         cr_assert_eq(codec_decode_server(body, received->arena, &received->frame), PS_OK);
     *client->end = received;
     client->end = &received->next;
+    client->sent += size;
     if (client->slow)
         client->queued += size;
 }
@@ -327,6 +329,13 @@ static size_t io_queued(void *ctx)
     return ((struct client *)ctx)->queued;
 }
 
+static uint64_t io_taken(void *ctx, uint64_t *left)
+{
+    const struct client *client = ctx;
+    *left = client->queued;
+    return client->sent - client->queued;
+}
+
 static void io_pause(void *ctx, bool paused)
 {
     struct client *client = ctx;
@@ -346,7 +355,9 @@ struct client *world_accept(struct world *world, unsigned index, enum session_ro
     *client = (struct client){.world = world};
     client->end = &client->first;
     struct session_config config = {
-        .io = {io_send, io_deliver, io_queued, io_pause, io_close, client}, .role = role, .peer = "test"};
+        .io = {io_send, io_deliver, io_queued, io_taken, io_pause, io_close, client},
+        .role = role,
+        .peer = "test"};
     client->session = session_new(world->broker, &config);
     cr_assert_not_null(client->session);
     return client;

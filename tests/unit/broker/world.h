@@ -24,6 +24,7 @@ struct client {
     struct received *first, **end, *current;
     bool closed, paused, slow; /* slow: what is queued stays until client_take() */
     size_t queued;
+    uint64_t sent;
     uint64_t next_request;
     unsigned pauses;
 };

@@ -102,6 +102,7 @@ Test(status, wire_numbers_are_as_published)
         {44, "role_refused"},
         {45, "not_allowed"},
         {46, "no_memory"},
+        {47, "rate_exceeded"},
         {60, "outcome_unknown"},
         {61, "storage_failed"},
         {62, "damaged"},
