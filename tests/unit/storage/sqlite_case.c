@@ -1,5 +1,6 @@
 #include "sqlite_case.h"
 #include "tmpdir.h"
+#include "vfs.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -84,7 +85,9 @@ void sqlite_case_outside(const struct sqlite_case *place, const char *sql)
     sqlite3 *db;
     char *message = NULL;
 
-    cr_assert_eq(sqlite3_open(place->file, &db), SQLITE_OK);
+    cr_assert_eq(
+        sqlite3_open_v2(place->file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs_reader_name()),
+        SQLITE_OK);
     cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, &message), SQLITE_OK, "%s", message);
     sqlite3_close(db);
 }

@@ -34,7 +34,8 @@ void sqlite_case_publish(struct sqlite_case *place, const char *topic, uint32_t 
 /* Works until nothing is left; the number of steps. */
 unsigned sqlite_case_work(struct sqlite_case *place);
 
-/* Runs SQL on a connection that is opened for it, as a user would with the sqlite3 tool. */
+/* Runs SQL on a connection that is opened for it, as a user would with the sqlite3 tool; what it
+ * changes is taken for ours, as with accept_changes. */
 void sqlite_case_outside(const struct sqlite_case *place, const char *sql);
 /* The first column of the first row. */
 int64_t sqlite_case_number(const struct sqlite_case *place, const char *sql);
