@@ -197,17 +197,19 @@ class Outsiders(StorageCase):
         connection.close()
         server.stdout.wait_lines(1)
 
-    def test_outside_readers_see_only_what_is_committed(self):
+    def read_outside(self, count):
+        """A broker with messages 0, 1, … and a connection that reads its file."""
         server = self.broker()
-        self.pub(server, "t", *range(1000))
-        connection = self.database(server)
+        self.pub(server, "t", *range(count))
+        return server, self.database(server)
+
+    def test_outside_readers_see_only_what_is_committed(self):
+        _, connection = self.read_outside(1000)
         rows = connection.execute("select offset, payload from history where topic = 't' order by offset").fetchall()
         self.assertEqual(rows, [(number, str(number)) for number in range(1000)])
 
     def test_a_long_outside_reader_costs_nobody_anything(self):
-        server = self.broker()
-        self.pub(server, "t", *range(10))
-        connection = self.database(server)
+        server, connection = self.read_outside(10)
         connection.execute("begin")
         connection.execute("select count(*) from messages").fetchone()
         self.pub(server, "t", *["x" * 1000] * 20000)

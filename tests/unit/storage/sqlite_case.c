@@ -46,6 +46,12 @@ void sqlite_case_open(struct sqlite_case *place)
     cr_assert_eq(status, PS_OK, "%s: %s", ps_status_name(status), place->error);
 }
 
+void sqlite_case_start(struct sqlite_case *place)
+{
+    sqlite_case_init(place);
+    sqlite_case_open(place);
+}
+
 void sqlite_case_close(struct sqlite_case *place)
 {
     store_close(place->store);

@@ -26,6 +26,8 @@ void sqlite_case_deinit(struct sqlite_case *place);
 enum ps_status sqlite_case_try_open(struct sqlite_case *place);
 void sqlite_case_open(struct sqlite_case *place); /* expects PS_OK */
 void sqlite_case_close(struct sqlite_case *place);
+/* The directory and an open store with the default configuration. */
+void sqlite_case_start(struct sqlite_case *place);
 
 /* Commits one operation; the commit's own status. */
 enum ps_status sqlite_case_commit(struct sqlite_case *place, struct store_op *op);
