@@ -2,9 +2,13 @@
  * a range that SQLite refuses is undone, halved and numbered again, until the culprit stands alone. */
 #include "sqlite_store.h"
 
+#include "prefetch.h"
 #include "record.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+
+enum { APPEND_OP_BYTES = offsetof(struct store_op, append) + sizeof(struct store_append) };
 
 /* The operations of one topic in this flush. */
 struct group {
@@ -91,6 +95,9 @@ struct topic *append_topic(struct sqlite_store *store, struct span name, enum ps
 {
     struct topic *topic = sqlite_topics_find(&store->topics, name);
 
+    *status = sqlite_topics_reserve(&store->topics);
+    if (*status != PS_OK)
+        return NULL;
     if (topic == NULL) {
         if (store->topics.count >= store->config.max_topics) {
             *status = PS_LIMIT_EXCEEDED;
@@ -114,8 +121,8 @@ static void add_rows(struct appender *appender, struct topic *topic, struct stor
     append->topic_created = false;
     op->status = PS_OK;
     for (uint32_t i = 0; i < append->count; i++)
-        appender->rows[appender->row_count++] = (struct message_row){
-            .message = &append->messages[i], .topic_id = topic->topic_id, .topic = topic, .op = op};
+        appender->rows[appender->row_count++] =
+            (struct message_row){.message = &append->messages[i], .topic = topic, .op = op};
 }
 
 /* Links the queued operations of each topic together, then lays their rows out topic by topic. */
@@ -136,9 +143,12 @@ static enum ps_status lay_out(struct sqlite_store *store)
     }
     for (size_t i = 0; i < count; i++) {
         struct store_op *op = appender->waiting[i];
-        struct topic *topic = append_topic(store, op->append.topic, &status);
+        struct topic *topic;
         struct group *group;
 
+        if (i + PREFETCH_AHEAD < count)
+            sqlite_topics_prefetch(&store->topics, appender->waiting[i + PREFETCH_AHEAD]->append.topic);
+        topic = append_topic(store, op->append.topic, &status);
         next[i] = SIZE_MAX;
         if (topic == NULL && status != PS_LIMIT_EXCEEDED)
             goto done;
@@ -163,9 +173,12 @@ static enum ps_status lay_out(struct sqlite_store *store)
         goto done;
     }
     appender->rows = rows;
-    for (size_t g = 0; g < group_count; g++)
+    for (size_t g = 0; g < group_count; g++) {
+        if (g + PREFETCH_AHEAD < group_count)
+            prefetch(appender->waiting[groups[g + PREFETCH_AHEAD].first], APPEND_OP_BYTES);
         for (size_t i = groups[g].first; i != SIZE_MAX; i = next[i])
             add_rows(appender, groups[g].topic, appender->waiting[i]);
+    }
 done:
     for (size_t g = 0; g < group_count; g++)
         groups[g].topic->group = NULL;
@@ -174,14 +187,28 @@ done:
     return status;
 }
 
+static void fetch_ahead(const struct message_row *row, size_t left)
+{
+    const struct message_row *next = row + PREFETCH_AHEAD;
+
+    if (left <= PREFETCH_AHEAD || !row_is_apart(next))
+        return;
+    prefetch(next->message, sizeof(struct message));
+    prefetch(next->topic, sizeof(struct topic));
+    prefetch(next->op, APPEND_OP_BYTES);
+}
+
 static enum ps_status render_headers(struct sqlite_store *store)
 {
     for (size_t i = 0; i < store->appender.row_count; i++) {
         struct message_row *row = &store->appender.rows[i];
-        enum ps_status status =
-            record_headers_to_json(row->message->headers, row->message->header_count, &row->headers);
+        enum ps_status status;
+
+        fetch_ahead(row, store->appender.row_count - i);
+        status = record_headers_to_json(row->message->headers, row->message->header_count, &row->headers);
 
         row->message->status = status;
+        row->refused = status != PS_OK;
         if (status == PS_NO_MEMORY)
             return status;
     }
@@ -194,7 +221,7 @@ static bool is_plain(const struct message *message)
            !span_present(message->key);
 }
 
-/* Offsets, seqs, time and checksums as they will be if the whole range is accepted. Whether all are plain. */
+/* Offsets, seqs and time as they will be if the whole range is accepted. Whether all are plain. */
 static bool number(struct sqlite_store *store, size_t from, size_t to)
 {
     struct message_row *rows = store->appender.rows;
@@ -205,6 +232,7 @@ static bool number(struct sqlite_store *store, size_t from, size_t to)
     for (size_t i = from; i < to; i++) {
         struct message *message = rows[i].message;
 
+        fetch_ahead(&rows[i], to - i);
         if (rows[i].topic != topic) {
             topic = rows[i].topic;
             offset = topic->staged.next_offset;
@@ -212,7 +240,6 @@ static bool number(struct sqlite_store *store, size_t from, size_t to)
         message->offset = offset++;
         message->published_at = store->now;
         rows[i].seq = store->staged_next_seq + (i - from);
-        rows[i].checksum = record_checksum(topic_name(topic), message, span_of(rows[i].headers));
         plain = plain && is_plain(message);
     }
     return plain;
@@ -222,7 +249,7 @@ static bool number(struct sqlite_store *store, size_t from, size_t to)
 static void accept_row(struct sqlite_store *store, const struct message_row *row)
 {
     struct topic *topic = row->topic;
-    struct store_append *append = &((struct store_op *)row->op)->append;
+    struct store_append *append = &row->op->append;
     struct topic_facts *facts = &topic->staged;
 
     if (!facts->exists) {
@@ -246,7 +273,7 @@ static enum ps_status stage_run(struct appender *appender, const struct message_
     struct staged_run *last = appender->run_count > 0 ? &appender->runs[appender->run_count - 1] : NULL;
     struct staged_run *runs;
 
-    if (last != NULL && last->topic_id == row->topic_id &&
+    if (last != NULL && last->topic_id == row->topic->topic_id &&
         last->run.first_offset + last->run.count == row->message->offset &&
         last->run.first_seq + last->run.count == row->seq) {
         last->run.count++;
@@ -256,7 +283,8 @@ static enum ps_status stage_run(struct appender *appender, const struct message_
     if (runs == NULL)
         return PS_NO_MEMORY;
     appender->runs = runs;
-    runs[appender->run_count++] = (struct staged_run){row->topic_id, {row->message->offset, row->seq, 1}};
+    runs[appender->run_count++] =
+        (struct staged_run){row->topic->topic_id, {row->message->offset, row->seq, 1}};
     return PS_OK;
 }
 
@@ -265,6 +293,7 @@ static enum ps_status accept_range(struct sqlite_store *store, size_t from, size
     enum ps_status status = PS_OK;
 
     for (size_t i = from; i < to && status == PS_OK; i++) {
+        fetch_ahead(&store->appender.rows[i], to - i);
         accept_row(store, &store->appender.rows[i]);
         status = stage_run(&store->appender, &store->appender.rows[i]);
     }
@@ -354,7 +383,7 @@ static enum ps_status insert_all(struct sqlite_store *store)
     while (from < appender->row_count && status == PS_OK) {
         size_t to = from;
 
-        while (to < appender->row_count && appender->rows[to].message->status == PS_OK)
+        while (to < appender->row_count && !appender->rows[to].refused)
             to++;
         if (to > from)
             status = insert_range(store, from, to);
@@ -367,8 +396,8 @@ static enum ps_status write_topics(struct sqlite_store *store)
 {
     enum ps_status status = PS_OK;
 
-    for (struct topic *topic = store->topics.touched; topic != NULL && status == PS_OK;
-         topic = topic->next_touched) {
+    for (size_t i = 0; i < store->topics.touched_count && status == PS_OK; i++) {
+        struct topic *topic = store->topics.touched[i];
         sqlite3_stmt *put;
 
         if (!topic->row_due)

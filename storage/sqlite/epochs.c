@@ -169,14 +169,41 @@ void epochs_add_bytes(struct epochs *epochs, uint64_t bytes)
         close_open(epochs);
 }
 
-static int by_topic_and_offset(const void *left, const void *right)
+/* Stable, by one byte. */
+static void sort_by_byte(const struct run_row *from, struct run_row *to, size_t count, unsigned shift)
 {
-    const struct run_row *a = left;
-    const struct run_row *b = right;
+    size_t places[257] = {0};
 
-    if (a->topic_id != b->topic_id)
-        return a->topic_id < b->topic_id ? -1 : 1;
-    return a->first_offset < b->first_offset ? -1 : a->first_offset > b->first_offset;
+    for (size_t i = 0; i < count; i++)
+        places[(from[i].topic_id >> shift & 0xff) + 1]++;
+    for (size_t b = 1; b < 256; b++)
+        places[b] += places[b - 1];
+    for (size_t i = 0; i < count; i++)
+        to[places[from[i].topic_id >> shift & 0xff]++] = from[i];
+}
+
+/* A radix sort by topic: in commit order the runs of one topic are in the order of their offsets already. */
+static enum ps_status sort_runs(struct run_row *runs, size_t count)
+{
+    struct run_row *scratch = malloc(count * sizeof(*runs));
+    struct run_row *from = runs, *to = scratch;
+    uint64_t ids = 0;
+
+    if (scratch == NULL)
+        return PS_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        ids |= runs[i].topic_id;
+    for (unsigned shift = 0; shift < 64 && ids >> shift != 0; shift += 8) {
+        struct run_row *sorted = to;
+
+        sort_by_byte(from, to, count, shift);
+        to = from;
+        from = sorted;
+    }
+    if (from != runs)
+        memcpy(runs, from, count * sizeof(*runs));
+    free(scratch);
+    return PS_OK;
 }
 
 /* The runs of one topic in a sorted epoch. */
@@ -226,11 +253,15 @@ static void mark_busy(struct epoch *epoch)
     free(shares);
 }
 
-static void sort(struct epoch *epoch)
+static enum ps_status sort(struct epoch *epoch)
 {
-    qsort(epoch->runs, epoch->count, sizeof(epoch->runs[0]), by_topic_and_offset);
+    enum ps_status status = sort_runs(epoch->runs, epoch->count);
+
+    if (status != PS_OK)
+        return status;
     mark_busy(epoch);
     epoch->sorted = true;
+    return PS_OK;
 }
 
 /* Brings `topics` up to date for each topic whose last run lies in the slice. */
@@ -280,13 +311,15 @@ enum ps_status epochs_flush(struct epochs *epochs, struct database *db, struct r
 {
     struct epoch *epoch = epochs->oldest;
     size_t from = epochs->flushed;
-    enum ps_status status;
+    enum ps_status status = PS_OK;
     size_t to;
 
     if (!epochs_due(epochs))
         return PS_OK;
     if (!epoch->sorted)
-        sort(epoch);
+        status = sort(epoch);
+    if (status != PS_OK)
+        return status;
     to = epoch->count - from < budget ? epoch->count : from + budget;
     source->runs = epoch->runs + from;
     source->run_count = to - from;

@@ -131,6 +131,9 @@ static enum ps_status load_topic(struct sqlite_store *store, sqlite3_stmt *row, 
     if (status != PS_OK)
         return status;
     store->topics.next_id = store->topics.staged_next_id = topic_id + 1;
+    status = sqlite_topics_reserve(&store->topics);
+    if (status != PS_OK)
+        return status;
     topic = sqlite_topics_add(&store->topics, name, topic_id, &facts);
     if (topic == NULL)
         return PS_NO_MEMORY;

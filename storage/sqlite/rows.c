@@ -1,10 +1,13 @@
 /* Eponymous read-only virtual tables without any index: a cursor is a position in an array that the writer
  * lends. Bytes are handed to SQLite as static; the array outlives the statement. */
 #include "rows.h"
-#include "message.h"
+#include "prefetch.h"
 #include "record.h"
+#include "topics.h"
 
 #include <stdlib.h>
+
+enum { ROWS_AHEAD = 2, FETCHED_BYTES = 256 };
 
 struct table {
     sqlite3_vtab base;
@@ -128,6 +131,21 @@ static void result_any(sqlite3_context *context, struct span bytes)
         sqlite3_result_blob64(context, bytes.data, bytes.size, SQLITE_STATIC);
 }
 
+static void fetch_ahead(const struct row_source *source, size_t at)
+{
+    const struct message_row *next = &source->messages[at + ROWS_AHEAD];
+
+    if (at + 2 * ROWS_AHEAD >= source->message_count)
+        return;
+    if (row_is_apart(next + ROWS_AHEAD))
+        prefetch(next[ROWS_AHEAD].message, sizeof(struct message));
+    if (row_is_apart(next)) {
+        struct span payload = next->message->payload;
+
+        prefetch(payload.data, payload.size < FETCHED_BYTES ? payload.size : FETCHED_BYTES);
+    }
+}
+
 static int messages_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context, int column)
 {
     const struct message_row *row = &source_of(cursor)->messages[((struct cursor *)cursor)->at];
@@ -138,7 +156,7 @@ static int messages_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context
         sqlite3_result_int64(context, (sqlite3_int64)row->seq);
         break;
     case 1:
-        sqlite3_result_int64(context, (sqlite3_int64)row->topic_id);
+        sqlite3_result_int64(context, (sqlite3_int64)row->topic->topic_id);
         break;
     case 2:
         sqlite3_result_int64(context, (sqlite3_int64)message->offset);
@@ -147,7 +165,9 @@ static int messages_column(sqlite3_vtab_cursor *cursor, sqlite3_context *context
         sqlite3_result_int64(context, message->flags);
         break;
     case 4:
-        sqlite3_result_int64(context, (sqlite3_int64)row->checksum);
+        fetch_ahead(source_of(cursor), ((struct cursor *)cursor)->at);
+        sqlite3_result_int64(
+            context, (sqlite3_int64)record_checksum(topic_name(row->topic), message, span_of(row->headers)));
         break;
     case 5:
         result_text(context, message->publisher);

@@ -3,20 +3,29 @@
 #ifndef PSBROKER_ROWS_H
 #define PSBROKER_ROWS_H
 
-#include "span.h"
+#include "message.h"
 
 #include <sqlite3.h>
 
-struct message;
+struct store_op;
+struct topic;
 
 /* One message on its way into `messages`. */
 struct message_row {
     struct message *message;
-    uint64_t seq, topic_id, checksum;
+    struct topic *topic;
+    struct store_op *op;
+    uint64_t seq;
     char *headers; /* JSON, the row's; NULL: none */
-    void *topic;   /* the writer's own words on where it belongs */
-    void *op;
+    bool refused;  /* before it reached SQLite: its message says why */
 };
+
+/* Whether its message does not follow that of the row before in memory, where the processor fetches by itself: in the
+ * order of topics rows point to memory at random. */
+static inline bool row_is_apart(const struct message_row *row)
+{
+    return row->message != row[-1].message + 1;
+}
 
 /* One run on its way into `topic_runs`. */
 struct run_row {

@@ -228,6 +228,9 @@ enum ps_status topic_delete(struct sqlite_store *store, struct store_delete_topi
 
     if (topic == NULL || !topic_facts(topic)->exists)
         return PS_NO_SUCH_TOPIC;
+    status = sqlite_topics_reserve(&store->topics);
+    if (status != PS_OK)
+        return status;
     sqlite_topics_touch(&store->topics, topic);
     update = database_statement(&store->db, STATEMENT_DELETE_TOPIC);
     if (update != NULL) {

@@ -2,10 +2,13 @@
  * creation was refused, leaves the table; its row in the database remembers its id and next offset. */
 #include "topics.h"
 
+#include "prefetch.h"
+
+#include <assert.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { FIRST_BUCKETS = 1024 };
+enum { FIRST_BUCKETS = 1024, FIRST_TOUCHED = 64 };
 
 enum ps_status sqlite_topics_init(struct topics *topics)
 {
@@ -22,6 +25,7 @@ void sqlite_topics_deinit(struct topics *topics)
             free(topic);
         }
     }
+    free(topics->touched);
     free(topics->buckets);
     *topics = (struct topics){0};
 }
@@ -34,6 +38,12 @@ struct topic *sqlite_topics_find(const struct topics *topics, struct span name)
     while (topic != NULL && (topic->hash != hash || !span_equal(topic_name(topic), name)))
         topic = topic->next;
     return topic;
+}
+
+void sqlite_topics_prefetch(const struct topics *topics, struct span name)
+{
+    prefetch(topics->buckets[XXH3_64bits(name.data, name.size) & (topics->bucket_count - 1)],
+             sizeof(struct topic) + name.size);
 }
 
 /* A table that cannot grow only gets slower. */
@@ -80,15 +90,30 @@ struct topic *sqlite_topics_add(struct topics *topics, struct span name, uint64_
     return topic;
 }
 
+enum ps_status sqlite_topics_reserve(struct topics *topics)
+{
+    size_t room = topics->touched_room * 2 + FIRST_TOUCHED;
+    struct topic **grown;
+
+    if (topics->touched_count < topics->touched_room)
+        return PS_OK;
+    grown = realloc(topics->touched, room * sizeof(struct topic *));
+    if (grown == NULL)
+        return PS_NO_MEMORY;
+    topics->touched = grown;
+    topics->touched_room = room;
+    return PS_OK;
+}
+
 void sqlite_topics_touch(struct topics *topics, struct topic *topic)
 {
     if (topic->touched)
         return;
+    assert(topics->touched_count < topics->touched_room);
     topic->touched = true;
     topic->row_due = false;
     topic->staged = topic->committed;
-    topic->next_touched = topics->touched;
-    topics->touched = topic;
+    topics->touched[topics->touched_count++] = topic;
 }
 
 static void remove_topic(struct topics *topics, struct topic *topic)
@@ -104,19 +129,23 @@ static void remove_topic(struct topics *topics, struct topic *topic)
 
 static void settle(struct topics *topics)
 {
-    for (struct topic *next, *topic = topics->touched; topic != NULL; topic = next) {
-        next = topic->next_touched;
+    for (size_t i = 0; i < topics->touched_count; i++) {
+        struct topic *topic = topics->touched[i];
+
         topic->touched = false;
         if (!topic->committed.exists)
             remove_topic(topics, topic);
     }
-    topics->touched = NULL;
+    topics->touched_count = 0;
 }
 
 void sqlite_topics_promote(struct topics *topics)
 {
-    for (struct topic *topic = topics->touched; topic != NULL; topic = topic->next_touched)
-        topic->committed = topic->staged;
+    for (size_t i = 0; i < topics->touched_count; i++) {
+        if (i + PREFETCH_AHEAD < topics->touched_count)
+            prefetch(topics->touched[i + PREFETCH_AHEAD], sizeof(struct topic));
+        topics->touched[i]->committed = topics->touched[i]->staged;
+    }
     topics->next_id = topics->staged_next_id;
     settle(topics);
 }

@@ -14,8 +14,7 @@ struct topic_facts {
 };
 
 struct topic {
-    struct topic *next;         /* in its bucket */
-    struct topic *next_touched; /* in this transaction */
+    struct topic *next; /* in its bucket */
     uint64_t topic_id;
     uint64_t hash;
     struct topic_facts committed, staged; /* staged counts while touched */
@@ -31,7 +30,8 @@ struct topics {
     size_t bucket_count; /* a power of two */
     size_t count;
     uint64_t next_id, staged_next_id;
-    struct topic *touched;
+    struct topic **touched; /* in this transaction */
+    size_t touched_count, touched_room;
 };
 
 enum ps_status sqlite_topics_init(struct topics *topics);
@@ -44,7 +44,13 @@ struct topic *sqlite_topics_find(const struct topics *topics, struct span name);
 struct topic *sqlite_topics_add(struct topics *topics, struct span name, uint64_t topic_id,
                                 const struct topic_facts *facts);
 
-/* Stages a change: from now on `staged` is what counts. */
+/* Begins to fetch what a find of this name will need. */
+void sqlite_topics_prefetch(const struct topics *topics, struct span name);
+
+/* Makes room for one more to be staged. PS_OK or PS_NO_MEMORY. */
+enum ps_status sqlite_topics_reserve(struct topics *topics);
+
+/* Stages a change: from now on `staged` is what counts. Room was reserved. */
 void sqlite_topics_touch(struct topics *topics, struct topic *topic);
 
 void sqlite_topics_promote(struct topics *topics);
