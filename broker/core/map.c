@@ -73,9 +73,14 @@ static struct map_node *same_hash(struct map_node *node, uint64_t hash)
     return node;
 }
 
+struct map_node *map_first(const struct map *map, uint64_t hash)
+{
+    return map->room == 0 ? NULL : map->buckets[hash & (map->room - 1)];
+}
+
 struct map_node *map_find(const struct map *map, uint64_t hash)
 {
-    return map->room == 0 ? NULL : same_hash(map->buckets[hash & (map->room - 1)], hash);
+    return same_hash(map_first(map, hash), hash);
 }
 
 struct map_node *map_next(const struct map_node *node)

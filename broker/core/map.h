@@ -27,6 +27,9 @@ bool map_prepare(struct map *map);
 bool map_insert(struct map *map, struct map_node *node, uint64_t hash);
 void map_remove(struct map *map, struct map_node *node);
 
+/* Where a search for this hash begins, not looked at yet; NULL when nothing is there. */
+struct map_node *map_first(const struct map *map, uint64_t hash);
+
 /* First node of this hash, and the next one of the same hash; NULL when there is none. */
 struct map_node *map_find(const struct map *map, uint64_t hash);
 struct map_node *map_next(const struct map_node *node);

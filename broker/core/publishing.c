@@ -12,6 +12,7 @@
 #include "broker_state.h"
 #include "codec.h"
 #include "cursor.h"
+#include "prefetch.h"
 #include "topic.h"
 
 #include <assert.h>
@@ -23,7 +24,7 @@ struct group {
     struct log_write write;
     struct publication *publication;
     struct list in_fresh;     /* topic.fresh while committed and not encoded */
-    struct topic *topic;      /* referenced while under way */
+    struct topic *topic;      /* referenced while under way and while in_fresh */
     struct publish_group *in; /* as received; status of each message says why it was not sent */
     struct message *sent;     /* those that were sent: in->messages, or a copy without the refused ones */
     size_t bytes;
@@ -252,19 +253,45 @@ static void topic_committed(struct broker *broker, struct topic *topic, const st
     router_match(&broker->router, topic_name(topic), topic_created_cb, topic);
 }
 
+/* Groups of a publication complete in their order. */
+static void fetch_ahead(const struct group *group)
+{
+    const struct publication *publication = group->publication;
+    if (publication->groups + publication->group_count - group <= PREFETCH_AHEAD)
+        return;
+    prefetch(group[PREFETCH_AHEAD].topic, sizeof(struct topic));
+    if (group[PREFETCH_AHEAD / 2].topic != NULL)
+        runs_prefetch(&group[PREFETCH_AHEAD / 2].topic->runs);
+}
+
+/* Without a cursor nobody wants what is new out of memory. */
+static void commit_group(struct broker *broker, struct group *group)
+{
+    struct topic *topic = group->topic;
+    topic_committed(broker, topic, &group->write.op.append);
+    if (topic->cursors == 0 && list_empty(&topic->fresh)) {
+        tail_clear(&broker->tail, topic);
+        return;
+    }
+    list_append(&topic->fresh, &group->in_fresh);
+    if (list_empty(&topic->in_burst))
+        list_append(&broker->burst, &topic->in_burst);
+}
+
 static void group_done(struct log_write *write, const struct store_state *state)
 {
     struct group *group = LIST_OBJECT(write, struct group, write);
     struct broker *broker = group->publication->broker;
     struct topic *topic = group->topic;
+    fetch_ahead(group);
     broker_written(broker, write, state);
-    if (write->op.status == PS_OK && write->op.append.accepted > 0) {
-        topic_committed(broker, topic, &write->op.append);
-        list_append(&topic->fresh, &group->in_fresh);
-        if (list_empty(&topic->in_burst))
-            list_append(&broker->burst, &topic->in_burst);
-    }
+    if (write->op.status == PS_OK && write->op.append.accepted > 0)
+        commit_group(broker, group);
     topic->pending--; /* the reserved run was used, or is not needed */
+    if (list_empty(&group->in_fresh)) {
+        group->topic = NULL;
+        topic_unref(topic);
+    }
     group_finished(group);
 }
 
@@ -359,14 +386,19 @@ static enum ps_status check_new_topic(const struct session *session, struct span
     return rate == NULL || rate_take(rate, broker_now(broker)) ? PS_OK : PS_RATE_EXCEEDED;
 }
 
-static enum ps_status check_topic(const struct session *session, struct span name)
+/* The topic, NULL if there is no object of it yet. A known one has a valid name. */
+static enum ps_status find_topic(const struct session *session, struct span name, struct topic **topic)
 {
-    enum ps_status status = topic_validate_publish(name);
-    if (status != PS_OK)
-        return status;
-    const struct topic *topic = topics_find(&session->broker->topics, name);
-    bool known = topic != NULL && (topic->listed || topic->pending > 0);
-    return known ? PS_OK : check_new_topic(session, name);
+    struct topic *found = topics_find(&session->broker->topics, name);
+    enum ps_status status = PS_OK;
+    if (found == NULL || (!found->listed && found->pending == 0)) {
+        status = topic_validate_publish(name);
+        if (status == PS_OK)
+            status = check_new_topic(session, name);
+    }
+    if (status == PS_OK)
+        *topic = found;
+    return status;
 }
 
 /* Marks every message with why it cannot be sent, or PS_OK. Returns how many can. */
@@ -407,14 +439,15 @@ static bool gather(struct publication *publication, struct group *group, uint32_
 static bool prepare_group(struct publication *publication, struct group *group, uint32_t *copied)
 {
     struct broker *broker = publication->broker;
-    uint32_t sound =
-        check_messages(publication, group, check_topic(publication->reply.session, group->in->topic));
+    struct topic *topic = NULL;
+    enum ps_status status = find_topic(publication->reply.session, group->in->topic, &topic);
+    uint32_t sound = check_messages(publication, group, status);
     group->write.op = (struct store_op){.kind = STORE_APPEND, .status = PS_OK};
     if (sound == 0)
         return true;
     if (!gather(publication, group, sound, copied))
         return false;
-    group->topic = topics_obtain(&broker->topics, group->in->topic);
+    group->topic = topic != NULL ? topic_ref(topic) : topics_obtain(&broker->topics, group->in->topic);
     if (group->topic == NULL || !runs_reserve(&group->topic->runs, group->topic->pending + 1))
         return false;
     group->topic->pending++;
@@ -458,6 +491,8 @@ static bool prepare(struct publication *publication)
 {
     uint32_t copied = 0;
     for (uint32_t i = 0; i < publication->group_count; i++) {
+        if (publication->group_count - i > PREFETCH_AHEAD)
+            topics_prefetch(&publication->broker->topics, publication->groups[i + PREFETCH_AHEAD].in->topic);
         if (!prepare_group(publication, &publication->groups[i], &copied))
             return false;
     }

@@ -3,6 +3,7 @@
 #ifndef PSBROKER_RUNS_H
 #define PSBROKER_RUNS_H
 
+#include "prefetch.h"
 #include "store.h"
 
 struct runs {
@@ -19,6 +20,12 @@ bool runs_reserve(struct runs *runs, uint32_t more);
 /* Adds consecutive messages behind all others; merges with the last run where both orders go on. The room must
  * have been reserved. */
 void runs_append(struct runs *runs, uint64_t first_offset, uint64_t first_seq, uint64_t count);
+
+/* Begins to fetch what the next append will need. */
+static inline void runs_prefetch(const struct runs *runs)
+{
+    prefetch(runs->items + runs->begin + runs->count, sizeof *runs->items);
+}
 
 /* Forgets what lies at or below this seq; reserved room stays. */
 void runs_trim(struct runs *runs, uint64_t through_seq);

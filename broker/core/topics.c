@@ -1,6 +1,7 @@
 /* The listing is an array of pointers kept sorted by name: inserting moves at most a few hundred KiB for 100,000
  * topics, and a page is a binary search. At load it is filled unsorted and sorted once, when first needed. */
 #include "topics.h"
+#include "prefetch.h"
 #include "topic.h"
 
 #include <assert.h>
@@ -34,6 +35,11 @@ struct topic *topics_find(const struct topics *topics, struct span name)
             return topic;
     }
     return NULL;
+}
+
+void topics_prefetch(const struct topics *topics, struct span name)
+{
+    prefetch(map_first(&topics->by_name, hash_bytes(name, topics->seed)), sizeof(struct topic) + name.size);
 }
 
 static bool reserve_listing(struct topics *topics)

@@ -60,6 +60,9 @@ static inline struct span topic_name(const struct topic *topic)
 /* A topic of this name, listed or not; NULL when there is no such object. Borrowed. */
 struct topic *topics_find(const struct topics *topics, struct span name);
 
+/* Begins to fetch what a find of this name will need. */
+void topics_prefetch(const struct topics *topics, struct span name);
+
 /* The same, made if need be (then unlisted), with a reference and a place in the listing reserved.
  * NULL when out of memory. */
 struct topic *topics_obtain(struct topics *topics, struct span name);
