@@ -32,10 +32,18 @@ static bool get_little_endian(struct wire_cursor *cursor, size_t bytes, uint64_t
     return true;
 }
 
+/* A key or a length. Five bytes hold 32 bits: protobuf reads no more, though they were padded with zeros. */
+static bool get_short_varint(struct wire_cursor *cursor, uint64_t *value)
+{
+    const uint8_t *begin = cursor->at;
+    return wire_get_varint(cursor, value) && cursor->at - begin <= WIRE_SHORT_VARINT_MAX_BYTES &&
+           *value <= UINT32_MAX;
+}
+
 bool wire_get_field(struct wire_cursor *cursor, struct wire_field *field)
 {
     uint64_t key, length;
-    if (!wire_get_varint(cursor, &key) || key > UINT32_MAX || key >> 3 == 0)
+    if (!get_short_varint(cursor, &key) || key >> 3 == 0)
         return false;
     field->number = (uint32_t)(key >> 3);
     switch (key & 7) {
@@ -50,7 +58,7 @@ bool wire_get_field(struct wire_cursor *cursor, struct wire_field *field)
         return get_little_endian(cursor, 4, &field->value);
     case WIRE_BYTES:
         field->type = WIRE_BYTES;
-        if (!wire_get_varint(cursor, &length) || length > (uint64_t)(cursor->end - cursor->at))
+        if (!get_short_varint(cursor, &length) || length > (uint64_t)(cursor->end - cursor->at))
             return false;
         field->bytes = (struct span){cursor->at, (size_t)length};
         cursor->at += length;

@@ -8,7 +8,7 @@
 #include "span.h"
 
 enum wire_type { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
-enum { WIRE_VARINT_MAX_BYTES = 10 };
+enum { WIRE_VARINT_MAX_BYTES = 10, WIRE_SHORT_VARINT_MAX_BYTES = 5 };
 
 struct wire_cursor {
     const uint8_t *at, *end;

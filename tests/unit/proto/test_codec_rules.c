@@ -77,6 +77,12 @@ Test(codec_rules, groups_field_zero_and_long_varints_are_malformed)
     cr_assert_eq(DECODE_CLIENT("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), PS_OK);
     cr_assert_eq(client.request_id.value, UINT64_MAX);
     cr_assert_eq(DECODE_CLIENT("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), PS_MALFORMED);
+    /* Keys and lengths padded with zeros: five bytes are the most. */
+    cr_assert_eq(DECODE_CLIENT("\x1a\x80\x80\x80\x80\x00"), PS_OK);
+    cr_assert_eq(DECODE_CLIENT("\x1a\x80\x80\x80\x80\x80\x00"), PS_MALFORMED);
+    cr_assert_eq(DECODE_CLIENT("\x88\x80\x80\x80\x00\x07"), PS_OK);
+    cr_assert_eq(client.request_id.value, 7);
+    cr_assert_eq(DECODE_CLIENT("\x88\x80\x80\x80\x80\x00\x07"), PS_MALFORMED);
     /* A length that would wrap around an address. */
     cr_assert_eq(DECODE_CLIENT("\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), PS_MALFORMED);
 }
