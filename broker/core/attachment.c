@@ -38,7 +38,7 @@ struct attachment *attachment_find(const struct session *session, uint64_t numbe
     for (; node != NULL; node = map_next(node)) {
         struct attachment *a = LIST_OBJECT(node, struct attachment, by_number);
         if (a->number == number)
-            return a;
+            return a->told ? a : NULL;
     }
     return NULL;
 }
@@ -402,6 +402,7 @@ static void answer_step(struct producer *producer)
                                            .starts = starts,
                                            .start_count = count};
     session_send(a->session, &frame);
+    a->told = true;
     if (more)
         return;
     list_remove(&a->answer.in_session);

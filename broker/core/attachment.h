@@ -27,6 +27,7 @@ struct attachment {
     enum attachment_state state;
     uint64_t number;
     struct reply reply;      /* of the Subscribe, until the last Subscribed frame */
+    bool told;               /* its number, in the first Subscribed frame */
     struct start_rule start; /* the rule in force, without offsets */
     uint64_t mark;
     bool until_end;
@@ -85,6 +86,7 @@ struct attach_request;
 /* The attachment is gone: the write goes on without it. */
 void attach_forget(struct attach_request *request);
 
+/* By the number that its client was told; before that it cannot be named. NULL: none. */
 struct attachment *attachment_find(const struct session *session, uint64_t number);
 /* The attachment that holds a durable subscription, in whatever session; NULL: none. */
 struct attachment *attachment_holder(const struct broker *broker, struct span id, struct span filter);

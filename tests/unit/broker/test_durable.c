@@ -51,6 +51,27 @@ Test(durable, resumes_at_what_was_acknowledged_also_after_a_restart)
     ASSERT_NO_LEAKS();
 }
 
+Test(durable, a_number_names_nothing_before_it_was_told)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client_frame attach = subscribe_frame("A", "s1");
+    struct client_frame detach = {.kind = CLIENT_DETACH, .detach = 1};
+    struct client_frame forget = {.kind = CLIENT_UNSUBSCRIBE, .unsubscribe = {.subscription = {true, 1}}};
+    uint64_t asked = client_request(client, &attach);
+    client_request(client, &detach);
+    client_expect_error(client, PS_STALE_GENERATION);
+    client_request(client, &forget);
+    client_expect_error(client, PS_STALE_GENERATION);
+    world_settle(world);
+    cr_assert_eq(client_expect(client, SERVER_SUBSCRIBED)->request_id.value, asked);
+    client_request(client, &detach);
+    world_settle(world);
+    client_expect(client, SERVER_DONE);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(durable, unanswered_acknowledgements_are_committed_on_disconnect)
 {
     struct world *world = world_new(NULL);
