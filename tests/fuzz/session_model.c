@@ -1,0 +1,689 @@
+#include "session_model.h"
+
+#include "topic.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum { TOPICS = 64, DURABLES = 64, SUBSCRIPTIONS = 256 };
+
+struct kept {
+    struct message message;
+    uint8_t *bytes;
+    bool claimed; /* by an acknowledgement */
+};
+struct kept_list {
+    struct kept *items;
+    size_t count, room;
+};
+
+struct model_topic {
+    uint8_t name[TOPIC_MAX_BYTES];
+    size_t name_size;
+    uint64_t id;
+    struct kept_list log; /* by offset */
+};
+
+/* A durable subscription by its name. */
+struct durable {
+    uint8_t name[2 * TOPIC_MAX_BYTES + 1];
+    size_t name_size;
+    uint64_t acked[TOPICS]; /* most that was rightly acknowledged */
+};
+struct stored_id {
+    uint64_t id;
+    size_t durable;
+};
+
+struct request {
+    uint64_t id;
+    enum client_frame_kind kind;
+    bool answered;
+    struct kept_list messages; /* of a Publish; claimed: covered by an answer */
+    uint8_t *topics;           /* of each message */
+    struct ack ack;
+    size_t ack_topic;
+    uint8_t filter[TOPIC_MAX_BYTES];
+    size_t filter_size;
+    size_t durable; /* DURABLES: none */
+    uint64_t credit_messages;
+    uint64_t detached;
+};
+
+struct subscription {
+    bool is_known, has_ended;
+    uint64_t request; /* the Subscribe */
+    uint8_t filter[TOPIC_MAX_BYTES];
+    size_t filter_size;
+    size_t durable;
+    uint64_t credit_messages, delivered;
+    struct {
+        bool is_known, has_moved; /* since Subscribed */
+        uint64_t next;
+    } topics[TOPICS];
+};
+
+struct connection {
+    struct request *requests;
+    size_t request_count, request_room;
+    struct subscription *subscriptions;
+    uint64_t last_request[TOPICS], last_offset[TOPICS]; /* acknowledged */
+};
+
+struct model {
+    struct model_topic topics[TOPICS];
+    size_t topic_count;
+    struct durable durables[DURABLES];
+    size_t durable_count;
+    struct stored_id *ids;
+    size_t id_count, id_room;
+    int64_t newest; /* published_at */
+    struct connection connections[MODEL_CLIENTS];
+};
+
+static void *more(void *items, size_t count, size_t *room, size_t size)
+{
+    if (count < *room)
+        return items;
+    *room = *room * 2 + 8;
+    items = realloc(items, *room * size);
+    cr_assert_not_null(items);
+    return items;
+}
+
+/* --------------------------------------------------------------------------------------------- messages */
+
+static struct span put(uint8_t **at, struct span bytes)
+{
+    if (!span_present(bytes))
+        return bytes;
+    struct span copy = {*at, bytes.size};
+    if (bytes.size > 0)
+        memcpy(*at, bytes.data, bytes.size);
+    *at += bytes.size;
+    return copy;
+}
+
+static void keep(struct kept_list *list, const struct message *message)
+{
+    size_t headers = message->header_count * sizeof(struct header);
+    struct kept kept = {.message = *message};
+    kept.bytes = malloc(headers + message_bytes(message) + message->publisher.size + 1);
+    cr_assert_not_null(kept.bytes);
+    uint8_t *at = kept.bytes + headers;
+    struct header *copies = (struct header *)kept.bytes;
+    for (uint32_t i = 0; i < message->header_count; i++) {
+        copies[i].name = put(&at, message->headers[i].name);
+        copies[i].value = put(&at, message->headers[i].value);
+    }
+    kept.message.headers = copies;
+    kept.message.publisher = put(&at, message->publisher);
+    kept.message.key = put(&at, message->key);
+    kept.message.payload = put(&at, message->payload);
+    list->items = more(list->items, list->count, &list->room, sizeof kept);
+    list->items[list->count++] = kept;
+}
+
+static void forget(struct kept_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i].bytes);
+    free(list->items);
+    *list = (struct kept_list){0};
+}
+
+/* An absent payload is an empty one. */
+static bool same_payload(struct span a, struct span b)
+{
+    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+/* What the publisher said. */
+static bool same(const struct message *a, const struct message *b)
+{
+    if (!same_payload(a->payload, b->payload) || !span_equal(a->key, b->key) || a->flags != b->flags ||
+        a->header_count != b->header_count)
+        return false;
+    for (uint32_t i = 0; i < a->header_count; i++) {
+        if (!span_equal(a->headers[i].name, b->headers[i].name) ||
+            !same_payload(a->headers[i].value, b->headers[i].value))
+            return false;
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------------------------ names */
+
+/* TOPICS: a name that no topic can have, or one too many. */
+static size_t topic_of(struct model *model, struct span name)
+{
+    if (topic_validate(name) != PS_OK)
+        return TOPICS;
+    for (size_t i = 0; i < model->topic_count; i++) {
+        struct model_topic *topic = &model->topics[i];
+        if (topic->name_size == name.size && memcmp(topic->name, name.data, name.size) == 0)
+            return i;
+    }
+    if (model->topic_count == TOPICS)
+        return TOPICS;
+    struct model_topic *topic = &model->topics[model->topic_count];
+    memcpy(topic->name, name.data, name.size);
+    topic->name_size = name.size;
+    return model->topic_count++;
+}
+
+static size_t durable_of(struct model *model, struct span id, struct span filter)
+{
+    uint8_t name[2 * TOPIC_MAX_BYTES + 1];
+    if (id_validate(id) != PS_OK || filter_validate(filter) != PS_OK)
+        return DURABLES;
+    memcpy(name, id.data, id.size);
+    name[id.size] = 0;
+    memcpy(name + id.size + 1, filter.data, filter.size);
+    size_t size = id.size + 1 + filter.size;
+    for (size_t i = 0; i < model->durable_count; i++) {
+        if (model->durables[i].name_size == size && memcmp(model->durables[i].name, name, size) == 0)
+            return i;
+    }
+    cr_assert_lt(model->durable_count, (size_t)DURABLES);
+    memcpy(model->durables[model->durable_count].name, name, size);
+    model->durables[model->durable_count].name_size = size;
+    return model->durable_count++;
+}
+
+/* ----------------------------------------------------------------------------------------- the watched store */
+
+struct watched {
+    struct store base;
+    struct store *real;
+    struct model *model;
+};
+
+static void learn_append(struct model *model, const struct store_append *append)
+{
+    size_t index = topic_of(model, append->topic);
+    cr_assert(index < TOPICS, "a topic without a valid name is stored");
+    struct model_topic *topic = &model->topics[index];
+    cr_assert(topic->log.count == 0 || topic->id == append->topic_id, "another id for the same topic");
+    topic->id = append->topic_id;
+    for (uint32_t i = 0; i < append->count; i++) {
+        const struct message *message = &append->messages[i];
+        if (message->status != PS_OK)
+            continue;
+        cr_assert_eq(message->offset, topic->log.count, "an offset is skipped or used twice");
+        cr_assert(message->published_at >= model->newest, "published_at falls");
+        model->newest = message->published_at;
+        keep(&topic->log, message);
+    }
+}
+
+static void learn_offset(const struct model *model, const struct store_offset *offset)
+{
+    size_t topic = 0, at = 0;
+    while (topic < model->topic_count && model->topics[topic].id != offset->topic_id)
+        topic++;
+    while (at < model->id_count && model->ids[at].id != offset->subscription_id)
+        at++;
+    cr_assert(topic < model->topic_count && at < model->id_count, "an offset of nothing");
+    cr_assert(offset->next_offset <= model->durables[model->ids[at].durable].acked[topic],
+              "committed beyond what was acknowledged");
+}
+
+static void learn(struct model *model, const struct store_op *op)
+{
+    if (op->status != PS_OK)
+        return;
+    if (op->kind == STORE_APPEND)
+        learn_append(model, &op->append);
+    for (size_t i = 0; op->kind == STORE_OFFSETS && i < op->offsets.count; i++)
+        learn_offset(model, &op->offsets.items[i]);
+    if (op->kind == STORE_ATTACH) {
+        model->ids = more(model->ids, model->id_count, &model->id_room, sizeof *model->ids);
+        model->ids[model->id_count++] = (struct stored_id){
+            op->attach.subscription_id, durable_of(model, op->attach.id, op->attach.filter)};
+    }
+}
+
+static enum ps_status watched_commit(struct store *store, struct store_op **ops, size_t count,
+                                     struct store_state *state)
+{
+    struct watched *watched = (struct watched *)store;
+    enum ps_status status = store_commit(watched->real, ops, count, state);
+    for (size_t i = 0; i < count; i++)
+        learn(watched->model, ops[i]);
+    return status;
+}
+
+static bool watched_work(struct store *store, struct store_state *state)
+{
+    return store_work(((struct watched *)store)->real, state);
+}
+
+static void watched_load(struct store *store, store_topic_fn *show, void *ctx)
+{
+    store_load(((struct watched *)store)->real, show, ctx);
+}
+
+static enum ps_status watched_reader_new(struct store *store, struct store_reader **reader)
+{
+    return store_reader_new(((struct watched *)store)->real, reader);
+}
+
+static void watched_close(struct store *store)
+{
+    store_close(((struct watched *)store)->real);
+    free(store);
+}
+
+struct store *model_watch(struct model *model, struct store *store)
+{
+    static const struct store_vtable vtable = {.commit = watched_commit,
+                                               .work = watched_work,
+                                               .load = watched_load,
+                                               .reader_new = watched_reader_new,
+                                               .close = watched_close};
+    struct watched *watched = malloc(sizeof *watched);
+    cr_assert_not_null(watched);
+    *watched = (struct watched){{&vtable}, store, model};
+    return &watched->base;
+}
+
+/* ------------------------------------------------------------------------------------------- connections */
+
+static void end_connection(struct connection *connection)
+{
+    for (size_t i = 0; i < connection->request_count; i++) {
+        forget(&connection->requests[i].messages);
+        free(connection->requests[i].topics);
+    }
+    free(connection->requests);
+    free(connection->subscriptions);
+    *connection = (struct connection){0};
+}
+
+struct model *model_new(void)
+{
+    struct model *model = calloc(1, sizeof *model);
+    cr_assert_not_null(model);
+    return model;
+}
+
+void model_free(struct model *model)
+{
+    if (model == NULL)
+        return;
+    for (unsigned i = 0; i < MODEL_CLIENTS; i++)
+        end_connection(&model->connections[i]);
+    for (size_t i = 0; i < model->topic_count; i++)
+        forget(&model->topics[i].log);
+    free(model->ids);
+    free(model);
+}
+
+void model_connected(struct model *model, unsigned client)
+{
+    struct connection *connection = &model->connections[client];
+    end_connection(connection);
+    connection->subscriptions = calloc(SUBSCRIPTIONS, sizeof *connection->subscriptions);
+    cr_assert_not_null(connection->subscriptions);
+}
+
+static struct subscription *subscription_of(const struct model *model, unsigned client, uint64_t number)
+{
+    struct subscription *all = model->connections[client].subscriptions;
+    return number < SUBSCRIPTIONS && all[number].is_known ? &all[number] : NULL;
+}
+
+void model_rests(const struct model *model, unsigned client)
+{
+    const struct connection *connection = &model->connections[client];
+    for (size_t i = 0; i < connection->request_count; i++) {
+        const struct request *request = &connection->requests[i];
+        cr_assert(request->answered || request->kind == CLIENT_PONG,
+                  "request %llu of kind %d is not answered", (unsigned long long)request->id,
+                  (int)request->kind);
+    }
+}
+
+uint64_t model_next(const struct model *model, unsigned client, uint64_t number, struct span name)
+{
+    const struct subscription *subscription = subscription_of(model, client, number);
+    for (size_t i = 0; subscription != NULL && i < model->topic_count; i++) {
+        if (span_equal((struct span){model->topics[i].name, model->topics[i].name_size}, name))
+            return subscription->topics[i].next;
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------- asked */
+
+static void note_publish(struct model *model, struct request *request, const struct publish *publish)
+{
+    size_t at = 0;
+    request->topics = malloc(publish->message_count + 1);
+    cr_assert_not_null(request->topics);
+    for (uint32_t i = 0; i < publish->group_count; i++) {
+        for (uint32_t j = 0; j < publish->groups[i].count; j++) {
+            request->topics[at++] = (uint8_t)topic_of(model, publish->groups[i].topic);
+            keep(&request->messages, &publish->groups[i].messages[j]);
+        }
+    }
+}
+
+/* What it may commit, once it is committed. */
+static void note_ack(struct model *model, unsigned client, struct request *request, const struct ack *ack)
+{
+    struct subscription *subscription = subscription_of(model, client, ack->subscription);
+    request->ack = *ack;
+    request->ack_topic = topic_of(model, ack->topic);
+    if (subscription == NULL || subscription->durable == DURABLES || request->ack_topic == TOPICS)
+        return;
+    uint64_t *acked = &model->durables[subscription->durable].acked[request->ack_topic];
+    if (ack->next_offset <= subscription->topics[request->ack_topic].next && ack->next_offset > *acked)
+        *acked = ack->next_offset;
+}
+
+static void note_subscribe(struct model *model, struct request *request, const struct subscribe *subscribe)
+{
+    request->durable = durable_of(model, subscribe->durable_id, subscribe->filter);
+    request->credit_messages = subscribe->credit_messages;
+    if (filter_validate(subscribe->filter) != PS_OK)
+        return;
+    memcpy(request->filter, subscribe->filter.data, subscribe->filter.size);
+    request->filter_size = subscribe->filter.size;
+}
+
+/* It may be on its way to being answered. */
+static void note_credit(const struct model *model, unsigned client, const struct credit *credit)
+{
+    struct subscription *all = model->connections[client].subscriptions;
+    if (credit->subscription < SUBSCRIPTIONS && credit->messages > all[credit->subscription].credit_messages)
+        all[credit->subscription].credit_messages = credit->messages;
+}
+
+void model_sent(struct model *model, unsigned client, const struct client_frame *frame)
+{
+    struct connection *connection = &model->connections[client];
+    struct request request = {.id = frame->request_id.value, .kind = frame->kind};
+    if (frame->kind == CLIENT_ACK)
+        note_ack(model, client, &request, &frame->ack);
+    if (frame->kind == CLIENT_CREDIT)
+        note_credit(model, client, &frame->credit);
+    if (!frame->request_id.present)
+        return;
+    if (frame->kind == CLIENT_PUBLISH)
+        note_publish(model, &request, &frame->publish);
+    if (frame->kind == CLIENT_SUBSCRIBE)
+        note_subscribe(model, &request, &frame->subscribe);
+    if (frame->kind == CLIENT_DETACH)
+        request.detached = frame->detach;
+    if (frame->kind == CLIENT_UNSUBSCRIBE && frame->unsubscribe.subscription.present)
+        request.detached = frame->unsubscribe.subscription.value;
+    connection->requests =
+        more(connection->requests, connection->request_count, &connection->request_room, sizeof request);
+    connection->requests[connection->request_count++] = request;
+}
+
+/* -------------------------------------------------------------------------------------------------- told */
+
+static struct request *request_of(struct connection *connection, struct optional_u64 id)
+{
+    cr_assert(id.present, "an answer without a request id");
+    for (size_t i = connection->request_count; i-- > 0;) {
+        if (connection->requests[i].id == id.value) {
+            cr_assert_not(connection->requests[i].answered, "a request is answered twice");
+            return &connection->requests[i];
+        }
+    }
+    cr_assert(false, "an answer to request %llu, which was not asked", (unsigned long long)id.value);
+    return NULL;
+}
+
+/* The request's acknowledged message stands there in the log, and nobody else's does. */
+static void claim(struct model *model, struct connection *connection, struct request *request, size_t index,
+                  uint64_t offset)
+{
+    size_t number = request->topics[index];
+    cr_assert(number < TOPICS, "acknowledged in no topic");
+    struct model_topic *topic = &model->topics[number];
+    cr_assert(offset < topic->log.count, "acknowledged before it is stored");
+    struct kept *kept = &topic->log.items[offset];
+    cr_assert_not(kept->claimed, "one place is acknowledged twice");
+    kept->claimed = true;
+    cr_assert(same(&kept->message, &request->messages.items[index].message),
+              "acknowledged, and something else is stored");
+    bool first = connection->last_request[number] == 0;
+    cr_assert(first || offset > connection->last_offset[number], "acknowledged out of turn");
+    cr_assert(first || request->id >= connection->last_request[number], "acknowledged out of turn");
+    connection->last_request[number] = request->id;
+    connection->last_offset[number] = offset;
+}
+
+/* A payload that begins so is never sent twice. */
+static void check_refused(const struct model *model, const struct request *request, size_t index)
+{
+    const struct message *message = &request->messages.items[index].message;
+    size_t mark = strlen(MODEL_UNIQUE);
+    bool is_unique = message->payload.size > mark && memcmp(message->payload.data, MODEL_UNIQUE, mark) == 0;
+    if (request->topics[index] >= TOPICS || !is_unique)
+        return;
+    const struct kept_list *log = &model->topics[request->topics[index]].log;
+    for (size_t i = 0; i < log->count; i++)
+        cr_assert_not(!log->items[i].claimed && same(&log->items[i].message, message), "refused and stored");
+}
+
+static void check_error(const struct protocol_error *error)
+{
+    cr_assert(ps_status_known(error->status) && error->status != PS_OK && (unsigned)error->status < 200,
+              "status %d travels", (int)error->status);
+    cr_assert(error->status != PS_INTERNAL, "a defect is reported");
+}
+
+static void told_published(struct model *model, unsigned client, const struct server_frame *frame)
+{
+    struct connection *connection = &model->connections[client];
+    struct request *request = request_of(connection, frame->request_id);
+    cr_assert_eq(request->kind, CLIENT_PUBLISH);
+    for (size_t i = 0; i < frame->published.run_count; i++) {
+        const struct published_run *run = &frame->published.runs[i];
+        if (run->status != PS_OK)
+            check_error(&run->error);
+        for (uint32_t j = 0; j < run->count; j++) {
+            size_t index = run->first_index + j;
+            cr_assert(index < request->messages.count, "a run outside of its frame");
+            cr_assert_not(request->messages.items[index].claimed, "a message is answered twice");
+            request->messages.items[index].claimed = true;
+            if (run->status == PS_OK)
+                claim(model, connection, request, index, run->first_offset + j);
+            else if (!run->error.unknown)
+                check_refused(model, request, index);
+        }
+    }
+    request->answered = true;
+    for (size_t i = 0; i < request->messages.count; i++)
+        request->answered = request->answered && request->messages.items[i].claimed;
+}
+
+static void told_subscribed(struct model *model, unsigned client, const struct server_frame *frame)
+{
+    const struct subscribed *subscribed = &frame->subscribed;
+    struct request *request = request_of(&model->connections[client], frame->request_id);
+    cr_assert_eq(request->kind, CLIENT_SUBSCRIBE);
+    cr_assert(subscribed->subscription > 0 && subscribed->subscription < SUBSCRIPTIONS, "no number");
+    struct subscription *subscription = &model->connections[client].subscriptions[subscribed->subscription];
+    if (!subscription->is_known) {
+        subscription->is_known = true;
+        subscription->request = request->id;
+        subscription->durable = request->durable;
+        subscription->filter_size = request->filter_size;
+        memcpy(subscription->filter, request->filter, request->filter_size);
+        if (request->credit_messages > subscription->credit_messages)
+            subscription->credit_messages = request->credit_messages;
+    }
+    for (size_t i = 0; i < subscribed->start_count; i++) {
+        size_t topic = topic_of(model, subscribed->starts[i].topic);
+        cr_assert(topic < TOPICS && !subscription->topics[topic].is_known, "a start that is none");
+        subscription->topics[topic].is_known = true;
+        subscription->topics[topic].next = subscribed->starts[i].offset;
+    }
+    request->answered = !subscribed->more;
+}
+
+static struct subscription *live_subscription(struct model *model, unsigned client, uint64_t number)
+{
+    struct subscription *subscription = subscription_of(model, client, number);
+    cr_assert(subscription != NULL && !subscription->has_ended, "of a subscription that is none");
+    return subscription;
+}
+
+static void told_delivery(struct model *model, unsigned client, const struct delivery *delivery)
+{
+    struct subscription *subscription = live_subscription(model, client, delivery->subscription);
+    size_t index = topic_of(model, delivery->topic);
+    cr_assert(index < TOPICS && delivery->message_count > 0);
+    const struct kept_list *log = &model->topics[index].log;
+    cr_assert(filter_match((struct span){subscription->filter, subscription->filter_size}, delivery->topic),
+              "a topic that was not asked for");
+    for (size_t i = 0; i < delivery->message_count; i++) {
+        const struct message *message = &delivery->messages[i];
+        cr_assert(!subscription->topics[index].is_known ||
+                      message->offset == subscription->topics[index].next,
+                  "offset %llu, not %llu", (unsigned long long)message->offset,
+                  (unsigned long long)subscription->topics[index].next);
+        cr_assert(message->offset < log->count, "delivered before it is stored");
+        const struct message *stored = &log->items[message->offset].message;
+        cr_assert(same(message, stored) && span_equal(message->publisher, stored->publisher) &&
+                      message->published_at == stored->published_at,
+                  "something else than what is stored");
+        subscription->topics[index].is_known = subscription->topics[index].has_moved = true;
+        subscription->topics[index].next = message->offset + 1;
+    }
+    subscription->delivered += delivery->message_count;
+    cr_assert(subscription->delivered <= subscription->credit_messages, "more than the credit");
+}
+
+static void told_gap(struct model *model, unsigned client, const struct gap *gap)
+{
+    struct subscription *subscription = live_subscription(model, client, gap->subscription);
+    size_t index = topic_of(model, gap->topic);
+    cr_assert(index < TOPICS && gap->from < gap->to, "a gap of nothing");
+    /* Subscribed tells the place behind a gap that is still to be told. */
+    uint64_t next = subscription->topics[index].next;
+    bool early = !subscription->topics[index].has_moved && gap->from < next && gap->to >= next;
+    cr_assert(!subscription->topics[index].is_known || gap->from == next || early, "a gap elsewhere");
+    subscription->topics[index].is_known = subscription->topics[index].has_moved = true;
+    subscription->topics[index].next = gap->to;
+}
+
+/* By its own wish: what was still to be said about its beginning is not said. */
+static void end_by_wish(struct model *model, unsigned client, uint64_t number)
+{
+    struct connection *connection = &model->connections[client];
+    struct subscription *subscription = subscription_of(model, client, number);
+    if (subscription == NULL)
+        return;
+    subscription->has_ended = true;
+    for (size_t i = 0; i < connection->request_count; i++) {
+        if (connection->requests[i].id == subscription->request)
+            connection->requests[i].answered = true;
+    }
+}
+
+static void told_done(struct model *model, unsigned client, struct optional_u64 id)
+{
+    struct request *request = request_of(&model->connections[client], id);
+    switch (request->kind) {
+    case CLIENT_ACK: {
+        struct subscription *subscription = subscription_of(model, client, request->ack.subscription);
+        cr_assert(subscription != NULL && request->ack_topic < TOPICS, "acknowledged for nothing");
+        cr_assert(request->ack.next_offset <= subscription->topics[request->ack_topic].next,
+                  "more was acknowledged than given");
+        break;
+    }
+    case CLIENT_DETACH:
+    case CLIENT_UNSUBSCRIBE:
+        end_by_wish(model, client, request->detached);
+        break;
+    case CLIENT_CREDIT:
+    case CLIENT_SEEK:
+    case CLIENT_DELETE_TOPIC:
+        break;
+    default:
+        cr_assert(false, "Done for kind %d", (int)request->kind);
+    }
+    request->answered = true;
+}
+
+static void told_error(struct model *model, unsigned client, const struct server_frame *frame)
+{
+    check_error(&frame->error);
+    if (!frame->request_id.present)
+        return;
+    struct request *request = request_of(&model->connections[client], frame->request_id);
+    request->answered = true;
+    for (size_t i = 0; i < request->messages.count; i++) {
+        cr_assert_not(request->messages.items[i].claimed, "refused as a whole after a part was answered");
+        if (!frame->error.unknown)
+            check_refused(model, request, i);
+    }
+}
+
+static void told_answer(struct model *model, unsigned client, const struct server_frame *frame,
+                        enum client_frame_kind kind, bool more_comes)
+{
+    struct request *request = request_of(&model->connections[client], frame->request_id);
+    cr_assert(request->kind == kind, "kind %d answers kind %d", (int)frame->kind, (int)request->kind);
+    request->answered = !more_comes;
+}
+
+void model_told(struct model *model, unsigned client, const struct server_frame *frame)
+{
+    switch (frame->kind) {
+    case SERVER_WELCOME:
+        told_answer(model, client, frame, CLIENT_HELLO, false);
+        break;
+    case SERVER_PONG:
+        if (frame->request_id.present)
+            told_answer(model, client, frame, CLIENT_PING, false);
+        break;
+    case SERVER_TOPIC_LIST:
+        told_answer(model, client, frame, CLIENT_LIST_TOPICS, false);
+        break;
+    case SERVER_SUBSCRIPTION_LIST:
+        told_answer(model, client, frame, CLIENT_LIST_SUBSCRIPTIONS, frame->subscription_list.more);
+        break;
+    case SERVER_INFO:
+        told_answer(model, client, frame, CLIENT_GET_INFO, false);
+        break;
+    case SERVER_PUBLISHED:
+        told_published(model, client, frame);
+        break;
+    case SERVER_SUBSCRIBED:
+        told_subscribed(model, client, frame);
+        break;
+    case SERVER_DELIVERY:
+        told_delivery(model, client, &frame->delivery);
+        break;
+    case SERVER_GAP:
+        told_gap(model, client, &frame->gap);
+        break;
+    case SERVER_SUBSCRIPTION_ENDED:
+        check_error(&frame->ended.reason);
+        live_subscription(model, client, frame->ended.subscription)->has_ended = true;
+        break;
+    case SERVER_DONE:
+        told_done(model, client, frame->request_id);
+        break;
+    case SERVER_ERROR:
+        told_error(model, client, frame);
+        break;
+    case SERVER_PROGRESS:
+        live_subscription(model, client, frame->progress.subscription);
+        break;
+    case SERVER_PING:
+    case SERVER_GOODBYE:
+        break;
+    default:
+        cr_assert(false, "kind %d", (int)frame->kind);
+    }
+}
