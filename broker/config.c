@@ -281,6 +281,13 @@ static bool apply_ping_interval(struct scan *scan, const char *value)
     return time_between(scan, "ping-interval", value, &scan->config->broker.ping_interval_ms);
 }
 
+static bool apply_accept_changes(struct scan *scan, const char *value)
+{
+    (void)value;
+    scan->config->accept_changes = true;
+    return true;
+}
+
 static const char default_listener[] = "127.0.0.1:7420";
 
 static const struct option_row options[] = {
@@ -318,6 +325,8 @@ static const struct option_row options[] = {
     {"hello-timeout", "TIME", "5s", apply_hello_timeout, "for the Hello of a new connection to come"},
     {"frame-timeout", "TIME", "10s", apply_frame_timeout, "for a frame, or each 256 KiB of it, to come"},
     {"ping-interval", "TIME", "30s", apply_ping_interval, "a peer silent for two of these is given up"},
+    {"accept-changes", NULL, NULL, apply_accept_changes,
+     "start with a database that another program changed: for once, after you did so"},
     {"help", NULL, NULL, NULL, "print this and exit"},
     {"version", NULL, NULL, NULL, "print the version and exit"},
 };

@@ -24,6 +24,7 @@ struct server_config {
     unsigned listener_count;
     struct broker_config broker;
     uint64_t disk_floor_bytes;
+    bool accept_changes; /* as in store_sqlite.h */
     struct connection_deadlines deadlines;
     struct connection_limits limits;
     enum log_level log_level;

@@ -53,7 +53,8 @@ int database_open(struct database *database, const char *path, enum database_rol
     library_init();
     if (role == DATABASE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
-    rc = sqlite3_open_v2(path, &database->handle, flags, role == DATABASE_WRITER ? vfs_name() : NULL);
+    rc = sqlite3_open_v2(path, &database->handle, flags,
+                         role == DATABASE_WRITER ? vfs_name() : vfs_reader_name());
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_handler(database->handle, busy, ctx);
     if (rc == SQLITE_OK)
@@ -79,6 +80,8 @@ enum ps_status database_status(int code)
 {
     if (code == SQLITE_IOERR_NOMEM)
         return PS_NO_MEMORY;
+    if (code == SQLITE_IOERR_DATA)
+        return PS_DAMAGED;
     switch (code & 0xff) {
     case SQLITE_OK:
     case SQLITE_ROW:

@@ -13,6 +13,7 @@
 #include "index.h"
 #include "record.h"
 #include "subscriptions.h"
+#include "vfs.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -315,6 +316,20 @@ static enum ps_status walk(struct step *step)
     return status;
 }
 
+/* Around a page that does not match its checksum: each row is verified by itself, so those that are whole are given,
+ * and the first that is not is named. Nothing else of such a page is believed. */
+static enum ps_status walk_damaged(struct step *step)
+{
+    enum ps_status status;
+
+    step->status = PS_OK;
+    step->stopped = false;
+    vfs_tolerate(step->reader->db.handle, true);
+    status = walk(step);
+    vfs_tolerate(step->reader->db.handle, false);
+    return status;
+}
+
 enum ps_status reader_read(struct store_reader *base, struct store_read *read)
 {
     struct step step = {.reader = (struct sqlite_reader *)base,
@@ -322,6 +337,7 @@ enum ps_status reader_read(struct store_reader *base, struct store_read *read)
                         .at = read->from,
                         .until = now_us() + read->max_microseconds};
     enum ps_status status = enter(step.reader);
+    bool harmed = false;
 
     if (status != PS_OK)
         return outcome(status);
@@ -330,8 +346,13 @@ enum ps_status reader_read(struct store_reader *base, struct store_read *read)
         if (step.at < read->first_kept)
             step.at = read->first_kept;
         status = walk(&step);
+        harmed = status == PS_DAMAGED;
+        if (harmed)
+            status = walk_damaged(&step);
     }
     leave(step.reader);
+    if (harmed)
+        sqlite3_db_release_memory(step.reader->db.handle);
     record_headers_deinit(&step.reader->headers);
     read->next_offset = step.at;
     if (status == PS_DAMAGED)

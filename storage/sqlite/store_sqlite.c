@@ -9,6 +9,7 @@
 #include "reader.h"
 #include "recovery.h"
 #include "schema.h"
+#include "seal.h"
 #include "transaction.h"
 
 #include <assert.h>
@@ -119,11 +120,32 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     return PS_OK;
 }
 
-/* Only an empty file can be given a way to shrink; later it would have to be rewritten as a whole. */
-static enum ps_status make_shrinkable(struct sqlite_store *store)
+/* Before SQLite opens the file: closing it drops locks. */
+static enum ps_status accept_changes(struct sqlite_store *store)
 {
-    int rc = sqlite3_exec(store->db.handle, "PRAGMA auto_vacuum=INCREMENTAL", NULL, NULL, NULL);
+    uint64_t pages = 0;
+    enum ps_status status = PS_OK;
 
+    if (!store->config.accept_changes)
+        return PS_OK;
+    status = seal_file(store->path, &pages);
+    store_log(
+        store, 4,
+        "event=changes_accepted pages=%llu text=\"pages that did not match their checksum were sealed\"",
+        (unsigned long long)pages);
+    return status;
+}
+
+/* Only an empty file can be given a way to shrink, and room for seals; later it would have to be rewritten as a
+ * whole. */
+static enum ps_status shape_new_file(struct sqlite_store *store)
+{
+    int reserved = SEAL_BYTES;
+    int rc = sqlite3_file_control(store->db.handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+
+    /* Last, as it writes the first page. */
+    if (rc == SQLITE_OK)
+        rc = sqlite3_exec(store->db.handle, "PRAGMA auto_vacuum=INCREMENTAL", NULL, NULL, NULL);
     return database_status(rc);
 }
 
@@ -169,7 +191,7 @@ static enum ps_status open_database(struct sqlite_store *store, char *error, siz
     if (status == PS_OK && sqlite3_db_readonly(store->db.handle, "main") == 1)
         status = PS_ACCESS_DENIED;
     if (status == PS_OK && fresh)
-        status = make_shrinkable(store);
+        status = shape_new_file(store);
     if (status == PS_OK)
         status = enter_wal(store);
     if (status == PS_OK)
@@ -210,6 +232,14 @@ static void explain(const struct sqlite_store *store, enum ps_status status, cha
                  "%s is not an SQLite database; move it away or choose another data directory", path);
         break;
     case PS_DAMAGED:
+        if (sqlite3_extended_errcode(store->db.handle) == SQLITE_IOERR_DATA) {
+            snprintf(
+                error, error_size,
+                "%s is damaged (a page does not match its checksum); restore it from a backup, or, if it was "
+                "changed on purpose while no broker ran, start once with --accept-changes",
+                path);
+            break;
+        }
         snprintf(error, error_size,
                  "%s is damaged (%s); restore it from a backup, or see storage/README.md on "
                  "how to rescue what is readable",
@@ -251,7 +281,9 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
             store, 6,
             "event=sqlite_in_use text=\"this process used SQLite before: its memory statistics and its log "
             "stay as they were\"");
-    status = open_database(store, error, error_size);
+    status = accept_changes(store);
+    if (status == PS_OK)
+        status = open_database(store, error, error_size);
     if (status == PS_OK)
         status = start(store, error, error_size);
     if (status == PS_STORAGE_FAILED)

@@ -2,7 +2,7 @@
  * Per byte that costs twice what large writes do, and the disk idles meanwhile.
  *
  *   WAL:  xWrite ─▶ buffer, while bytes follow bytes ──full, or any other call──▶ large writes ─▶ the kernel starts on it
- *   file: xWrite ─▶ blocks that a checkpoint reserved before ─▶ the kernel starts on it
+ *   file: xWrite ─▶ seal ─▶ blocks that a checkpoint reserved before ─▶ the kernel starts on it
  *
  * What is in the buffer was written as far as this connection can tell, and for nobody else: readers learn of frames
  * after their sync. Pages of the file are not kept back: a checkpoint that a reader holds up sends others to the pages
@@ -10,6 +10,8 @@
  * at the latest by the sync. A write or sync drops what it could not write, as SQLite rolls back; a read keeps it, as
  * SQLite may go on with the transaction. */
 #include "vfs.h"
+
+#include "seal.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -21,7 +23,8 @@
 enum {
     BLOCK_BYTES = 4096,
     BUFFER_BYTES = 31 * BLOCK_BYTES, /* SQLite's unix VFS takes less than 128 KiB at a time */
-    START_BYTES = 8 * BUFFER_BYTES   /* the kernel is told to start on so many at once */
+    START_BYTES = 8 * BUFFER_BYTES,  /* the kernel is told to start on so many at once */
+    TOLERATE = 0x70736272            /* an operation of xFileControl, beside SQLite's own */
 };
 
 struct gathered {
@@ -32,10 +35,11 @@ struct gathered {
     sqlite3_int64 offset;  /* of the first byte in the buffer, or behind what was written last */
     sqlite3_int64 started; /* where the written bytes begin that the kernel was not told to start on */
     unsigned char *buffer; /* NULL: nothing is kept back */
+    struct seal seal;      /* not used by a WAL */
 };
 
 static sqlite3_vfs *real_vfs;
-static sqlite3_vfs our_vfs;
+static sqlite3_vfs writer_vfs, reader_vfs;
 
 static struct gathered *gathered(sqlite3_file *file)
 {
@@ -82,7 +86,9 @@ static int write_out_or_drop(struct gathered *file)
 
 static int write_through(struct gathered *file, const void *bytes, int size, sqlite3_int64 offset)
 {
-    int rc = file->real->pMethods->xWrite(file->real, bytes, size, offset);
+    const void *sealed = seal_put(&file->seal, bytes, size, offset);
+    int rc =
+        sealed == NULL ? SQLITE_IOERR_NOMEM : file->real->pMethods->xWrite(file->real, sealed, size, offset);
 
     if (offset != file->offset)
         file->started = offset;
@@ -125,7 +131,11 @@ static int file_read(sqlite3_file *file, void *to, int size, sqlite3_int64 offse
 {
     int rc = write_out(gathered(file));
 
-    return rc == SQLITE_OK ? real(file)->pMethods->xRead(real(file), to, size, offset) : rc;
+    if (rc == SQLITE_OK)
+        rc = real(file)->pMethods->xRead(real(file), to, size, offset);
+    if (rc == SQLITE_OK && gathered(file)->buffer == NULL)
+        rc = seal_check(&gathered(file)->seal, to, size, offset);
+    return rc;
 }
 
 static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
@@ -158,6 +168,7 @@ static int file_close(sqlite3_file *base)
     if (file->descriptor >= 0)
         close(file->descriptor);
     free(file->buffer);
+    seal_deinit(&file->seal);
     return rc == SQLITE_OK ? closed : rc;
 }
 
@@ -184,6 +195,10 @@ static int file_control(sqlite3_file *file, int operation, void *argument)
 {
     sqlite3_int64 have;
 
+    if (operation == TOLERATE) {
+        gathered(file)->seal.is_tolerated = *(bool *)argument;
+        return SQLITE_OK;
+    }
     if (operation == SQLITE_FCNTL_SIZE_HINT && gathered(file)->descriptor >= 0 &&
         real(file)->pMethods->xFileSize(real(file), &have) == SQLITE_OK && have < *(sqlite3_int64 *)argument)
         fallocate(gathered(file)->descriptor, 0, have, *(sqlite3_int64 *)argument - have);
@@ -241,13 +256,13 @@ static const sqlite3_io_methods methods = {.iVersion = 2,
 static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int flags, int *out_flags)
 {
     struct gathered *file = gathered(base);
+    bool gathers = vfs == &writer_vfs && (flags & SQLITE_OPEN_WAL) != 0;
     int rc;
 
-    (void)vfs;
-    if ((flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_DB)) == 0)
+    if (!gathers && (flags & SQLITE_OPEN_MAIN_DB) == 0)
         return real_vfs->xOpen(real_vfs, name, base, flags, out_flags);
     *file = (struct gathered){.real = (sqlite3_file *)(file + 1), .descriptor = -1};
-    if ((flags & SQLITE_OPEN_WAL) != 0 && (file->buffer = malloc(BUFFER_BYTES)) == NULL)
+    if (gathers && (file->buffer = malloc(BUFFER_BYTES)) == NULL)
         return SQLITE_NOMEM;
     rc = real_vfs->xOpen(real_vfs, name, file->real, flags, out_flags);
     if (rc != SQLITE_OK) {
@@ -256,7 +271,9 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int
         free(file->buffer);
         return rc;
     }
-    file->descriptor = open(name, O_WRONLY | O_CLOEXEC);
+    /* A reader's would drop the locks of all when it is closed. */
+    if (vfs == &writer_vfs)
+        file->descriptor = open(name, O_WRONLY | O_CLOEXEC);
     file->base.pMethods = &methods;
     return SQLITE_OK;
 }
@@ -264,21 +281,36 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static bool registered;
 
+static bool put_over(sqlite3_vfs *vfs, const char *name)
+{
+    *vfs = *real_vfs;
+    vfs->zName = name;
+    vfs->pNext = NULL;
+    vfs->szOsFile = (int)sizeof(struct gathered) + real_vfs->szOsFile;
+    vfs->xOpen = open_file;
+    return sqlite3_vfs_register(vfs, 0) == SQLITE_OK;
+}
+
 static void put_over_default(void)
 {
     real_vfs = sqlite3_vfs_find(NULL);
-    if (real_vfs == NULL)
-        return;
-    our_vfs = *real_vfs;
-    our_vfs.zName = "psbroker";
-    our_vfs.pNext = NULL;
-    our_vfs.szOsFile = (int)sizeof(struct gathered) + real_vfs->szOsFile;
-    our_vfs.xOpen = open_file;
-    registered = sqlite3_vfs_register(&our_vfs, 0) == SQLITE_OK;
+    registered =
+        real_vfs != NULL && put_over(&writer_vfs, "psbroker") && put_over(&reader_vfs, "psbroker-reader");
 }
 
 const char *vfs_name(void)
 {
     pthread_once(&once, put_over_default);
-    return registered ? our_vfs.zName : NULL;
+    return registered ? writer_vfs.zName : NULL;
+}
+
+const char *vfs_reader_name(void)
+{
+    pthread_once(&once, put_over_default);
+    return registered ? reader_vfs.zName : NULL;
+}
+
+void vfs_tolerate(sqlite3 *db, bool tolerated)
+{
+    sqlite3_file_control(db, "main", TOLERATE, &tolerated);
 }

@@ -55,7 +55,7 @@ static void run(struct world *world, unsigned commits)
         takes = check_statuses(world, status);
         model_learn(&world->now, &world->commit);
         if (held_up)
-            outsider_give_way(&world->outsider);
+            outsider_give_way(&world->outsider, world->caller.directory);
         if (takes && world->outsider.db == NULL && dice_below(&world->dice, 4) == 0)
             caller_work(&world->caller);
         status = model_try_read(&world->now, &world->caller, &world->dice);

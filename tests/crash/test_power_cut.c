@@ -39,7 +39,7 @@ static void step(struct world *world)
     caller_commit(&world->caller, world->commit.ops, world->commit.count);
     model_learn(&world->now, &world->commit);
     if (held_up)
-        outsider_give_way(&world->outsider);
+        outsider_give_way(&world->outsider, world->caller.directory);
     if (!world->is_cut && world->outsider.db == NULL && dice_below(&world->dice, 4) == 0)
         caller_work(&world->caller);
 }

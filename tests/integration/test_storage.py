@@ -22,8 +22,8 @@ class StorageCase(Case):
         self.assertEqual(server.terminate(), 0, server.err)
         return server.database
 
-    def refused(self, code, *words):
-        process = self.broker_fails()
+    def refused(self, code, *words, arguments=()):
+        process = self.broker_fails(*arguments)
         self.assertEqual(process.wait(), code, process.err)
         self.assertEqual(process.out, b"")
         for word in words:
@@ -38,12 +38,12 @@ class Refusals(StorageCase):
         version = connection.execute("pragma user_version").fetchone()[0]
         connection.execute(f"pragma user_version = {version + 1}")
         connection.close()
-        self.refused(4, "newer")
+        self.refused(4, "newer", arguments=["--accept-changes"])
         connection = self.rw(path)
         self.assertEqual(connection.execute("pragma user_version").fetchone()[0], version + 1)
         connection.execute(f"pragma user_version = {version}")
         connection.close()
-        self.assertEqual(self.history(self.broker(), "t"), [b"0"])
+        self.assertEqual(self.history(self.broker("--accept-changes"), "t"), [b"0"])
 
     def test_foreign_sqlite_file(self):
         os.mkdir(self.path("data"))
@@ -74,7 +74,7 @@ class Refusals(StorageCase):
         connection = self.rw(path)
         connection.execute("create trigger user_watch after insert on messages begin select 1; end")
         connection.close()
-        self.refused(4, "user_watch")
+        self.refused(4, "user_watch", arguments=["--accept-changes"])
 
     def test_foreign_object_under_our_name(self):
         path = self.stopped("0")
@@ -82,7 +82,7 @@ class Refusals(StorageCase):
         connection.execute("drop view history")
         connection.execute("create table history(x)")
         connection.close()
-        self.refused(4, "history")
+        self.refused(4, "history", arguments=["--accept-changes"])
 
     def test_objects_of_the_user_are_left_alone(self):
         path = self.stopped("0")
@@ -90,6 +90,9 @@ class Refusals(StorageCase):
         connection.execute("create table user_notes(x)")
         connection.execute("insert into user_notes values (1)")
         connection.close()
+        self.refused(5, "--accept-changes")
+        server = self.broker("--accept-changes")
+        self.assertEqual(server.terminate(), 0, server.err)
         server = self.broker()
         self.pub(server, "t", "1")
         self.assertEqual(self.database(server).execute("select count(*) from user_notes").fetchone(), (1,))
@@ -194,17 +197,19 @@ class Outsiders(StorageCase):
         connection.close()
         server.stdout.wait_lines(1)
 
-    def test_outside_readers_see_only_what_is_committed(self):
+    def read_outside(self, count):
+        """A broker with messages 0, 1, … and a connection that reads its file."""
         server = self.broker()
-        self.pub(server, "t", *range(1000))
-        connection = self.database(server)
+        self.pub(server, "t", *range(count))
+        return server, self.database(server)
+
+    def test_outside_readers_see_only_what_is_committed(self):
+        _, connection = self.read_outside(1000)
         rows = connection.execute("select offset, payload from history where topic = 't' order by offset").fetchall()
         self.assertEqual(rows, [(number, str(number)) for number in range(1000)])
 
     def test_a_long_outside_reader_costs_nobody_anything(self):
-        server = self.broker()
-        self.pub(server, "t", *range(10))
-        connection = self.database(server)
+        server, connection = self.read_outside(10)
         connection.execute("begin")
         connection.execute("select count(*) from messages").fetchone()
         self.pub(server, "t", *["x" * 1000] * 20000)
@@ -237,17 +242,17 @@ class Outsiders(StorageCase):
 
 class Damage(StorageCase):
     def flip(self, path, needle):
-        """Flips one bit of the only occurrence of some bytes in the file."""
+        """Flips one bit of some bytes in the file, where they stand last: before, SQLite may have left a copy."""
         with open(path, "r+b") as file:
-            data = bytearray(file.read())
-            self.assertEqual(data.count(needle), 1)
-            data[data.index(needle) + len(needle) // 2] ^= 0x01
-            file.seek(0)
-            file.write(data)
+            at = file.read().rindex(needle) + len(needle) // 2
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ 0x01]))
 
     def test_a_flipped_bit_is_named_and_never_delivered(self):
-        path = self.stopped(*["good %d" % number for number in range(100)], "precious payload to be damaged",
-                            *["later %d" % number for number in range(10)])
+        later = ["later %d %s" % (number, "x" * 4000) for number in range(10)]
+        path = self.stopped(*["good %d" % number for number in range(100)], "precious payload to be damaged", *later)
         self.flip(path, b"precious payload to be damaged")
         server = self.broker()
         done = self.run_psctl(server, "sub", "t", "--from-beginning", "--exit-at-end", code=9)
@@ -263,12 +268,22 @@ class Damage(StorageCase):
         self.assertEqual(done.out.count(b"\n"), 10)
         self.assertEqual(self.pub(server, "t", "goes on"), [111])
 
+    def test_damage_where_the_log_goes_on_must_be_accepted(self):
+        path = self.stopped("0", "precious payload to be damaged", "2")
+        self.flip(path, b"precious payload to be damaged")
+        self.refused(5, "does not match its checksum", "--accept-changes")
+        server = self.broker("--accept-changes")
+        done = self.run_psctl(server, "sub", "t", "--from-beginning", "--exit-at-end", code=9)
+        self.assertEqual(done.out, b"0\n")
+        self.assertEqual(self.run_psctl(server, "get", "t", "2").out, b"2\n")
+        self.assertEqual(self.pub(server, "t", "goes on"), [3])
+
     def test_an_offset_that_was_changed_is_damage(self):
         path = self.stopped("0", "1", "2")
         connection = self.rw(path)
         connection.execute("update messages set payload = 'forged' where offset = 1")
         connection.close()
-        server = self.broker()
+        server = self.broker("--accept-changes")
         done = self.run_psctl(server, "sub", "t", "--from-beginning", "--exit-at-end", code=9)
         self.assertEqual(done.out, b"0\n")
 
@@ -277,7 +292,7 @@ class Damage(StorageCase):
         connection = self.rw(path)
         connection.execute("delete from messages where offset = 1")
         connection.close()
-        process = self.broker(wait=False)
+        process = self.broker("--accept-changes", wait=False)
         try:
             process.stdout.wait_lines(1)
         except AssertionError:

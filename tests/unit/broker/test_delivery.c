@@ -1,5 +1,6 @@
 /* Publishing and delivering: outcomes, starts, credit, history and tail, ends and gaps. */
 #include "leaks.h"
+#include "session_state.h"
 #include "world.h"
 
 #include <criterion/criterion.h>
@@ -129,6 +130,37 @@ Test(delivery, history_is_read_ahead_and_given_in_order)
     cr_assert_leq(most, 4u);
     expect_offsets(client, "A", 0, 1000);
     world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+/* Two topics share the credit: what was read ahead for one is of no use any more when it ends with the other. */
+Test(delivery, what_was_read_ahead_is_dropped_when_the_credit_ends)
+{
+    static const char payload[] =
+        "a payload of which a slice holds only a few, so that there are slices to read ahead";
+    enum { MESSAGES = 60 };
+    struct broker_config config = {.delivery_bytes = 512};
+    for (unsigned credit = 1; credit < 2 * MESSAGES; credit++) {
+        struct world *world = world_new(&config);
+        struct dice dice = dice_of(credit);
+        struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+        struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+        for (unsigned i = 0; i < 2 * MESSAGES; i++)
+            publish(publisher, i < MESSAGES ? "t/1" : "t/2", payload);
+        struct client_frame frame = subscribe_frame("t/#", NULL);
+        frame.subscribe.credit_messages = credit;
+        frame.subscribe.start = (struct start_rule){.kind = START_BEGINNING};
+        frame.subscribe.start_given = true;
+        client_request(client, &frame);
+
+        while (world->read_count > 0) {
+            world_complete_read(world, dice_below(&dice, world->read_count));
+            broker_flush(world->broker);
+        }
+        cr_assert_eq(client->session->slots, 0u, "%u slots are kept without credit for more than %u",
+                     client->session->slots, credit);
+        world_free(world);
+    }
     ASSERT_NO_LEAKS();
 }
 

@@ -1,5 +1,6 @@
 #include "sqlite_case.h"
 #include "tmpdir.h"
+#include "vfs.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -45,6 +46,12 @@ void sqlite_case_open(struct sqlite_case *place)
     cr_assert_eq(status, PS_OK, "%s: %s", ps_status_name(status), place->error);
 }
 
+void sqlite_case_start(struct sqlite_case *place)
+{
+    sqlite_case_init(place);
+    sqlite_case_open(place);
+}
+
 void sqlite_case_close(struct sqlite_case *place)
 {
     store_close(place->store);
@@ -84,7 +91,9 @@ void sqlite_case_outside(const struct sqlite_case *place, const char *sql)
     sqlite3 *db;
     char *message = NULL;
 
-    cr_assert_eq(sqlite3_open(place->file, &db), SQLITE_OK);
+    cr_assert_eq(
+        sqlite3_open_v2(place->file, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, vfs_reader_name()),
+        SQLITE_OK);
     cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, &message), SQLITE_OK, "%s", message);
     sqlite3_close(db);
 }

@@ -26,6 +26,8 @@ void sqlite_case_deinit(struct sqlite_case *place);
 enum ps_status sqlite_case_try_open(struct sqlite_case *place);
 void sqlite_case_open(struct sqlite_case *place); /* expects PS_OK */
 void sqlite_case_close(struct sqlite_case *place);
+/* The directory and an open store with the default configuration. */
+void sqlite_case_start(struct sqlite_case *place);
 
 /* Commits one operation; the commit's own status. */
 enum ps_status sqlite_case_commit(struct sqlite_case *place, struct store_op *op);
@@ -34,7 +36,8 @@ void sqlite_case_publish(struct sqlite_case *place, const char *topic, uint32_t 
 /* Works until nothing is left; the number of steps. */
 unsigned sqlite_case_work(struct sqlite_case *place);
 
-/* Runs SQL on a connection that is opened for it, as a user would with the sqlite3 tool. */
+/* Runs SQL on a connection that is opened for it, as a user would with the sqlite3 tool; what it
+ * changes is taken for ours, as with accept_changes. */
 void sqlite_case_outside(const struct sqlite_case *place, const char *sql);
 /* The first column of the first row. */
 int64_t sqlite_case_number(const struct sqlite_case *place, const char *sql);

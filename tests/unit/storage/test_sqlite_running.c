@@ -18,6 +18,13 @@ static struct store_op append_of(struct message *message)
                              .append = {.topic = span_of("A"), .messages = message, .count = 1}};
 }
 
+static struct store_op attach_of(const char *id)
+{
+    return (struct store_op){
+        .kind = STORE_ATTACH,
+        .attach = {.id = span_of(id), .filter = span_of("A"), .start = {.kind = START_NEW}}};
+}
+
 /* ------------------------------------------------------------------------------------------------ outsiders */
 
 /* Longer than the second after which a wait is logged. */
@@ -33,8 +40,7 @@ Test(sqlite_running, an_outside_lock_is_waited_for_and_logged)
     struct sqlite_case place;
     sqlite3 *db;
     pthread_t thread;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     cr_assert_eq(sqlite3_open(place.file, &db), SQLITE_OK);
     cr_assert_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     cr_assert_eq(pthread_create(&thread, NULL, release_lock, db), 0);
@@ -53,8 +59,7 @@ Test(sqlite_running, a_foreign_commit_stops_the_store_with_nothing_done)
     struct sqlite_case place;
     struct message message = {.payload = span_of("never")};
     struct store_op op = append_of(&message);
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     sqlite_case_publish(&place, "A", 1);
     sqlite_case_outside(&place, "CREATE TABLE user_surprise (a)");
 
@@ -116,9 +121,7 @@ Test(sqlite_running, an_outside_reader_stops_checkpoints_but_not_publishing_unti
     struct sqlite_case place;
     struct message message = {.payload = span_of("late")};
     struct store_op op = append_of(&message);
-    struct store_op attach = {
-        .kind = STORE_ATTACH,
-        .attach = {.id = span_of("s"), .filter = span_of("A"), .start = {.kind = START_NEW}}};
+    struct store_op attach = attach_of("s");
     sqlite3 *reader;
     sqlite_case_init(&place);
     place.config.checkpoint_bytes = 64 * 1024;
@@ -150,8 +153,7 @@ Test(sqlite_running, a_store_must_outlive_its_readers, .signal = SIGABRT)
 {
     struct sqlite_case place;
     struct store_reader *reader;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     cr_assert_eq(store_reader_new(place.store, &reader), PS_OK);
     sqlite_case_deinit(&place);
 }
@@ -246,8 +248,7 @@ Test(sqlite_running, one_message_that_sqlite_refuses_is_refused_alone)
     uint8_t *huge = calloc(1, HUGE_BYTES);
     struct store_op op = {.kind = STORE_APPEND,
                           .append = {.topic = span_of("A"), .messages = messages, .count = COUNT}};
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     for (int i = 0; i < COUNT; i++)
         messages[i] = (struct message){.payload = span_of("fine")};
     messages[CULPRIT].payload = (struct span){huge, HUGE_BYTES};
@@ -268,10 +269,7 @@ Test(sqlite_running, below_the_disk_floor_only_publications_are_refused)
 {
     struct sqlite_case place;
     struct message message = {.payload = span_of("x")};
-    struct store_op ops[2] = {
-        append_of(&message),
-        {.kind = STORE_ATTACH,
-         .attach = {.id = span_of("s"), .filter = span_of("A"), .start = {.kind = START_NEW}}}};
+    struct store_op ops[2] = {append_of(&message), attach_of("s")};
     struct store_op *both[2] = {&ops[0], &ops[1]};
     sqlite_case_init(&place);
     place.config.disk_floor_bytes = UINT64_MAX;
@@ -289,8 +287,7 @@ Test(sqlite_running, below_the_disk_floor_only_publications_are_refused)
 Test(sqlite_running, time_does_not_go_back_when_the_clock_does)
 {
     struct sqlite_case place;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     sqlite_case_publish(&place, "A", 1);
     sqlite_case_close(&place);
     sqlite_case_outside(&place,
@@ -344,8 +341,7 @@ Test(sqlite_running, a_deleted_topic_is_swept_in_bounded_steps)
 Test(sqlite_running, a_payload_with_nothing_beside_it_but_flags_keeps_them)
 {
     struct sqlite_case place;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     struct message messages[2] = {{.payload = span_of("x")}, {.payload = span_of("y"), .flags = 1}};
     struct store_op op = {.kind = STORE_APPEND, .append = {span_of("A"), messages, 2}};
 
@@ -392,8 +388,7 @@ Test(sqlite_running, no_seq_is_used_again_after_the_last_rows_were_swept)
 Test(sqlite_running, appends_are_grouped_by_topic_over_operations_that_do_not_see_them)
 {
     struct sqlite_case place;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     struct message messages[5] = {{.payload = span_of("x")}};
     struct store_op ops[8], *all[8];
     static const char *const topics[] = {"A", "B", NULL, "A", NULL, "B", NULL, "A"};

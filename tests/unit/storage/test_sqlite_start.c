@@ -64,8 +64,7 @@ Test(sqlite_start, what_sqlite_logs_reaches_our_log)
 Test(sqlite_start, memory_statistics_are_off)
 {
     struct sqlite_case place;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
 
     cr_assert_eq(sqlite3_memory_used(), 0);
     sqlite_case_deinit(&place);
@@ -187,8 +186,7 @@ Test(sqlite_start, a_read_only_directory_is_refused)
 Test(sqlite_start, a_log_in_a_read_only_directory_is_refused_and_left_alone)
 {
     struct sqlite_case place;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     publish_ten(&place);
     sqlite_case_close(&place);
     cr_assert_eq(chmod(place.directory, 0500), 0);
@@ -205,8 +203,7 @@ Test(sqlite_start, a_log_in_a_read_only_directory_is_refused_and_left_alone)
 Test(sqlite_start, a_read_only_file_is_refused)
 {
     struct sqlite_case place;
-    sqlite_case_init(&place);
-    sqlite_case_open(&place);
+    sqlite_case_start(&place);
     sqlite_case_close(&place);
     cr_assert_eq(chmod(place.file, 0400), 0);
     become_nobody(&place);

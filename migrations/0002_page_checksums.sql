@@ -1,0 +1,2 @@
+-- Files made from here on keep eight bytes of each page free, for a checksum of the page. No table changes. A program
+-- that knows only the first schema would write pages without it, so it must refuse the file.

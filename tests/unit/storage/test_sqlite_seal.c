@@ -1,0 +1,165 @@
+/* Checksums of pages: what another program changed, copies that have none, a row beside a damaged one. That every bit is
+ * covered is shown by tests/crash/test_bit_flip.c. */
+#include "leaks.h"
+#include "sqlite_case.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void made_once(struct sqlite_case *place)
+{
+    sqlite_case_init(place);
+    sqlite_case_open(place);
+    sqlite_case_publish(place, "A", 3);
+    sqlite_case_close(place);
+}
+
+/* As the sqlite3 tool does it, without our VFS. */
+static void change(const struct sqlite_case *place, const char *sql)
+{
+    sqlite3 *db;
+    cr_assert_eq(sqlite3_open(place->file, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+    sqlite3_close(db);
+}
+
+static void flip(const struct sqlite_case *place, off_t at, uint8_t bits)
+{
+    int file = open(place->file, O_RDWR);
+    uint8_t byte;
+    cr_assert_eq(pread(file, &byte, 1, at), 1);
+    byte = (uint8_t)(byte ^ bits);
+    cr_assert_eq(pwrite(file, &byte, 1, at), 1);
+    close(file);
+}
+
+/* Where those bytes stand in the file. */
+static off_t find(const struct sqlite_case *place, const char *text)
+{
+    static char bytes[1 << 20];
+    FILE *file = fopen(place->file, "rb");
+    size_t size = fread(bytes, 1, sizeof bytes, file);
+    const char *found = memmem(bytes, size, text, strlen(text));
+    fclose(file);
+    cr_assert_not_null(found);
+    return found - bytes;
+}
+
+Test(sqlite_seal, a_change_by_another_program_is_refused_until_it_is_accepted)
+{
+    struct sqlite_case place;
+    made_once(&place);
+    change(&place, "UPDATE topics SET name = 'B'");
+
+    cr_assert_eq(sqlite_case_try_open(&place), PS_DAMAGED);
+    cr_assert_not_null(strstr(place.error, "--accept-changes"), "%s", place.error);
+    place.config.accept_changes = true;
+    sqlite_case_open(&place);
+    sqlite_case_close(&place);
+    cr_assert_not_null(strstr(place.logged, "event=changes_accepted"), "%s", place.logged);
+    place.config.accept_changes = false;
+    sqlite_case_open(&place);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_seal, a_copy_that_another_program_made_opens)
+{
+    struct sqlite_case place;
+    char sql[200], command[200];
+    made_once(&place);
+    snprintf(sql, sizeof sql, "VACUUM INTO '%s.copy'", place.file);
+    change(&place, sql);
+    snprintf(command, sizeof command, "mv %s.copy %s", place.file, place.file);
+    cr_assert_eq(system(command), 0);
+
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 3);
+    sqlite_case_deinit(&place);
+}
+
+Test(sqlite_seal, a_flipped_header_does_not_turn_it_off)
+{
+    for (int bit = 0; bit < 8; bit++) {
+        struct sqlite_case place;
+        made_once(&place);
+        flip(&place, 20, (uint8_t)(1 << bit));
+        cr_assert_eq(sqlite_case_try_open(&place), PS_DAMAGED, "bit %d", bit);
+        sqlite_case_deinit(&place);
+    }
+}
+
+Test(sqlite_seal, pages_in_each_others_place_are_refused)
+{
+    struct sqlite_case place;
+    static uint8_t pages[2][16384];
+    made_once(&place);
+    int file = open(place.file, O_RDWR);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pread(file, pages[i], sizeof *pages, (5 + i) * 16384), (ssize_t)sizeof *pages);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(pwrite(file, pages[i], sizeof *pages, (6 - i) * 16384), (ssize_t)sizeof *pages);
+    close(file);
+
+    cr_assert_eq(sqlite_case_try_open(&place), PS_DAMAGED);
+    sqlite_case_deinit(&place);
+}
+
+/* ------------------------------------------------------------------------------------- beside a damaged row */
+
+static void keep_topic(void *ctx, const struct store_topic *topic)
+{
+    struct store_read *read = ctx;
+    read->topic = *topic;
+}
+
+static bool count(void *ctx, const struct message *message)
+{
+    unsigned *seen = ctx;
+    *seen |= 1u << message->offset;
+    return true;
+}
+
+Test(sqlite_seal, rows_beside_a_damaged_one_are_given)
+{
+    static const char *const payloads[] = {"the first", "the second", "the third"};
+    struct sqlite_case place;
+    struct message messages[3] = {0};
+    struct store_op op = {.kind = STORE_APPEND,
+                          .append = {.topic = span_of("A"), .messages = messages, .count = 3}};
+    struct store_reader *reader;
+    unsigned seen = 0;
+    struct store_read read = {.to = 3,
+                              .max_messages = 10,
+                              .max_bytes = 1000,
+                              .max_microseconds = 1000000,
+                              .show = count,
+                              .ctx = &seen};
+    for (int i = 0; i < 3; i++)
+        messages[i].payload = span_of(payloads[i]);
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
+    cr_assert_eq(op.status, PS_OK);
+    sqlite_case_close(&place);
+    sqlite_case_open(&place);
+    store_load(place.store, keep_topic, &read);
+    read.topic.name = span_of("A");
+    read.topic.recent_count = 0;
+    flip(&place, find(&place, "the second"), 1);
+    cr_assert_eq(store_reader_new(place.store, &reader), PS_OK);
+
+    cr_assert_eq(store_read(reader, &read), PS_DAMAGED);
+    cr_assert_eq(read.damaged_offset, 1u);
+    read.from = 2;
+    cr_assert_eq(store_read(reader, &read), PS_OK);
+    cr_assert_eq(seen, 5u);
+    store_reader_free(reader);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
