@@ -2,6 +2,8 @@
  * schema, so a crash leaves a database that is either before or behind a migration. */
 #include "migrate.h"
 
+#include "failpoint.h"
+
 #include <stdio.h>
 
 static int read_number(sqlite3 *db, const char *pragma, int *number)
@@ -33,6 +35,7 @@ static int apply(sqlite3 *db, int index)
         return rc;
     snprintf(set_version, sizeof(set_version), "PRAGMA user_version = %d", index + 1);
     rc = sqlite3_exec(db, migrations[index].sql, NULL, NULL, NULL);
+    FAILPOINT(migrate);
     if (rc == SQLITE_OK)
         rc = sqlite3_exec(db, set_version, NULL, NULL, NULL);
     if (rc == SQLITE_OK)
@@ -54,5 +57,6 @@ int migrate(sqlite3 *db)
         return SQLITE_MISMATCH;
     for (int i = version; i < migration_count && rc == SQLITE_OK; i++)
         rc = apply(db, i);
+    FAILPOINT(migrated);
     return rc;
 }

@@ -20,6 +20,7 @@
  * what delayed it (a long outside reader) ends without telling. */
 #include "log_writer.h"
 
+#include "failpoint.h"
 #include "uv_status.h"
 #include "write_queue.h"
 
@@ -171,6 +172,7 @@ static void commit_once(struct log_writer *writer)
     } else {
         refuse_all(commit.writes, PS_STORAGE_FAILED);
     }
+    FAILPOINT(answer);
     bool behind = commit.state.falling_behind && writer->failure == PS_OK;
     post(writer, &commit);
     if (behind)

@@ -10,6 +10,7 @@
 #include "store.h"
 
 #include "epochs.h"
+#include "failpoint.h"
 
 #include <stdlib.h>
 
@@ -325,6 +326,7 @@ enum ps_status epochs_flush(struct epochs *epochs, struct database *db, struct r
     source->run_count = to - from;
     source->epoch = epochs->next_number;
     status = database_run(db, database_statement(db, STATEMENT_INSERT_RUNS));
+    FAILPOINT(index_runs);
     if (status == PS_OK)
         status = update_topics(epoch, epochs->next_number, from, to, db);
     if (status == PS_OK && to == epoch->count)
@@ -340,6 +342,8 @@ void epochs_promote(struct epochs *epochs)
 {
     struct epoch *epoch = epochs->oldest;
 
+    if (epochs->flushed != epochs->staged)
+        FAILPOINT(index_slice);
     epochs->flushed = epochs->staged;
     if (!epochs->staged_last)
         return;

@@ -2,6 +2,7 @@
  * rows are at most three epochs: two that wait to be written and the open one. They must be seqs and offsets
  * without a hole; one that is not is damage, and named. */
 #include "recovery.h"
+#include "failpoint.h"
 #include "sqlite_store.h"
 #include "verify.h"
 
@@ -88,8 +89,10 @@ static enum ps_status read_last_epoch(struct sqlite_store *store)
 
 enum ps_status recovery_begin(struct sqlite_store *store)
 {
-    enum ps_status status = database_run(&store->db, database_statement(&store->db, STATEMENT_BEGIN_WRITE));
+    enum ps_status status;
 
+    FAILPOINT(start);
+    status = database_run(&store->db, database_statement(&store->db, STATEMENT_BEGIN_WRITE));
     if (status != PS_OK)
         return status;
     status = find_or_make_log_id(store);
@@ -99,6 +102,7 @@ enum ps_status recovery_begin(struct sqlite_store *store)
         status = store_put_number(store, "start_count", (int64_t)++store->start_count);
     if (status == PS_OK)
         status = database_run(&store->db, database_statement(&store->db, STATEMENT_COMMIT));
+    FAILPOINT(started);
     if (status != PS_OK && !sqlite3_get_autocommit(store->db.handle))
         database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK));
     return status;
@@ -300,8 +304,10 @@ enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t err
     roster_deinit(&roster);
     /* The topics' next id must survive: it is what the rows said. */
     sqlite_topics_discard(&store->topics);
+    FAILPOINT(loaded);
     if (status == PS_OK)
         status = drop_unlisted(store);
+    FAILPOINT(recovered);
     if (status != PS_OK)
         return status;
     tell(store, started);

@@ -5,6 +5,7 @@
  * a restart begins the pass again and finds only what is left.
  *
  *   idle ──noted──▶ waiting ──all rows indexed──▶ passing ──last epoch done──▶ idle */
+#include "failpoint.h"
 #include "sqlite_store.h"
 
 #include <stdlib.h>
@@ -216,6 +217,7 @@ static enum ps_status remove_some(struct sqlite_store *store)
             return status;
         rows += run->count;
         sweeper->run_at++;
+        FAILPOINT(sweep_run);
     }
     return sweeper->run_at == sweeper->run_count ? drop_epoch_if_empty(store) : PS_OK;
 }
@@ -243,6 +245,8 @@ static void forget_pass(struct sweeper *sweeper)
 
 void sweeper_promote(struct sweeper *sweeper)
 {
+    if (sweeper->passing)
+        FAILPOINT(sweep_step);
     if (sweeper->staged_end) {
         size_t kept = 0;
 

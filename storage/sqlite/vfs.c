@@ -11,6 +11,7 @@
  * SQLite may go on with the transaction. */
 #include "vfs.h"
 
+#include "failpoint.h"
 #include "seal.h"
 
 #include <fcntl.h>
@@ -67,6 +68,7 @@ static int write_out(struct gathered *file)
 
     if (file->used == 0)
         return SQLITE_OK;
+    FAILPOINT(wal_write);
     rc = file->real->pMethods->xWrite(file->real, file->buffer, file->used, file->offset);
     if (rc != SQLITE_OK)
         return rc;
@@ -87,9 +89,10 @@ static int write_out_or_drop(struct gathered *file)
 static int write_through(struct gathered *file, const void *bytes, int size, sqlite3_int64 offset)
 {
     const void *sealed = seal_put(&file->seal, bytes, size, offset);
-    int rc =
-        sealed == NULL ? SQLITE_IOERR_NOMEM : file->real->pMethods->xWrite(file->real, sealed, size, offset);
+    int rc;
 
+    FAILPOINT(checkpoint_write);
+    rc = sealed == NULL ? SQLITE_IOERR_NOMEM : file->real->pMethods->xWrite(file->real, sealed, size, offset);
     if (offset != file->offset)
         file->started = offset;
     file->offset = offset + size;
@@ -145,11 +148,33 @@ static int file_truncate(sqlite3_file *file, sqlite3_int64 size)
     return rc == SQLITE_OK ? real(file)->pMethods->xTruncate(real(file), size) : rc;
 }
 
+static int sync_wal(sqlite3_file *file, int flags)
+{
+    int rc;
+
+    FAILPOINT(wal_sync);
+    rc = real(file)->pMethods->xSync(real(file), flags);
+    FAILPOINT(wal_synced);
+    return rc;
+}
+
+static int sync_database(sqlite3_file *file, int flags)
+{
+    int rc;
+
+    FAILPOINT(checkpoint_sync);
+    rc = real(file)->pMethods->xSync(real(file), flags);
+    FAILPOINT(checkpoint_synced);
+    return rc;
+}
+
 static int file_sync(sqlite3_file *file, int flags)
 {
     int rc = write_out_or_drop(gathered(file));
 
-    return rc == SQLITE_OK ? real(file)->pMethods->xSync(real(file), flags) : rc;
+    if (rc != SQLITE_OK)
+        return rc;
+    return gathered(file)->buffer != NULL ? sync_wal(file, flags) : sync_database(file, flags);
 }
 
 static int file_size(sqlite3_file *file, sqlite3_int64 *size)

@@ -11,6 +11,7 @@
  * behind a line `violation …` for each new one (the first twenty). Ends with its stdin. */
 #include "witness.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,7 @@ int main(int argc, char **argv)
     if (plan.publishers < 1 || plan.publishers > LEDGER_PUBLISHERS || plan.topics < 2 ||
         uv_loop_init(&witness.loop) != 0)
         return 2;
+    signal(SIGPIPE, SIG_IGN); /* brokers die */
     witness.ledger = ledger_new(&plan);
     while (fgets(line, sizeof line, stdin) != NULL) {
         const char *word = obey(&witness, line);

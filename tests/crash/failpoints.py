@@ -1,0 +1,56 @@
+"""A broker is killed at a labelled point of its source, on a directory that a witness watches."""
+import os
+import pathlib
+import re
+
+from psbroker_test import wait_until
+from witness import Watched
+
+ROOT = pathlib.Path(__file__).parents[2]
+# Passed once while a broker starts (`migrate` in a new directory only), the others under load or at a clean end.
+STARTING = {"migrate", "migrated", "start", "started", "loaded", "recovered"}
+MOST = 400_000  # acknowledged messages by which the point must have been reached
+LEAST = 1000
+
+
+def names():
+    """All that stand in the sources; `migrate` first, as it wants a new directory."""
+    found = set()
+    for folder in ("storage", "broker"):
+        for path in sorted((ROOT / folder).rglob("*.c")):
+            found |= set(re.findall(r"\bFAILPOINT\((\w+)\)", path.read_text()))
+    return sorted(found, key=lambda name: (name != "migrate", name))
+
+
+class Killed:
+    """One directory, and brokers that are killed on it."""
+
+    def __init__(self, directory, seed, witness, broker, **plan):
+        self.watched = Watched(directory, seed, witness, broker, **plan)
+
+    def leave_a_log(self):
+        """What a killed broker leaves, for a start to recover."""
+        self.watched.start()
+        self.watched.load_until(LEAST, self.watched.broker.kill)
+
+    def starts(self, env):
+        broker = self.watched.start(env=env, wait=False)
+        wait_until(lambda: not broker.running() or b"listening" in broker.out, "the start or its end")
+        return broker.running()
+
+    def ends_under_load(self):
+        self.watched.witness.load(0, MOST)
+        if self.watched.witness.answer("lost", "ended") == "ended":
+            self.watched.broker.signal(15)  # a clean end passes some
+
+    def kill_at(self, name, number=1):
+        """True if the broker came that far. Everything is checked afterwards, by a broker that is killed too."""
+        env = {**os.environ, "PSBROKER_FAILPOINT": f"{name}:{number}"}
+        if name in STARTING and name != "migrate":
+            self.leave_a_log()
+        if self.starts(env):
+            self.ends_under_load()
+        reached = self.watched.broker.wait() == -9
+        self.watched.check()
+        self.watched.broker.kill()
+        return reached
