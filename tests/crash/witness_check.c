@@ -17,10 +17,17 @@ struct check {
 
 enum { TELL_EVERY = 1024 };
 
+static void close_client(struct check *check)
+{
+    if (check->client != NULL)
+        psc_close(check->client, NULL, NULL);
+    check->client = NULL;
+}
+
 static void answered(struct check *check)
 {
-    if (--check->waiting == 0 && check->client != NULL)
-        psc_close(check->client, NULL, NULL);
+    if (--check->waiting == 0)
+        close_client(check);
 }
 
 static void disconnected_cb(struct psc_client *client, const struct psc_error *error, int64_t retry_in_ms,
@@ -28,10 +35,10 @@ static void disconnected_cb(struct psc_client *client, const struct psc_error *e
 {
     struct check *check = data;
 
-    (void)error, (void)retry_in_ms;
+    (void)client, (void)retry_in_ms;
+    ledger_complain(check->witness->ledger, "the connection was lost while all was read: %s", error->text);
     check->lost = true;
-    check->client = NULL;
-    psc_close(client, NULL, NULL);
+    close_client(check);
 }
 
 /* -------------------------------------------------------------------------------------------------- replay */
