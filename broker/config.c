@@ -288,6 +288,13 @@ static bool apply_accept_changes(struct scan *scan, const char *value)
     return true;
 }
 
+static bool apply_accept_loss(struct scan *scan, const char *value)
+{
+    (void)value;
+    scan->config->accept_loss = true;
+    return true;
+}
+
 static const char default_listener[] = "127.0.0.1:7420";
 
 static const struct option_row options[] = {
@@ -327,6 +334,9 @@ static const struct option_row options[] = {
     {"ping-interval", "TIME", "30s", apply_ping_interval, "a peer silent for two of these is given up"},
     {"accept-changes", NULL, NULL, apply_accept_changes,
      "start with a database that another program changed: for once, after you did so"},
+    {"accept-loss", NULL, NULL, apply_accept_loss,
+     "start although acknowledged messages are missing: for once, after the start\n"
+     "                          refused and named them; clients are told that the log is another"},
     {"help", NULL, NULL, NULL, "print this and exit"},
     {"version", NULL, NULL, NULL, "print the version and exit"},
 };

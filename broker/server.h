@@ -25,6 +25,7 @@ struct server_config {
     struct broker_config broker;
     uint64_t disk_floor_bytes;
     bool accept_changes; /* as in store_sqlite.h */
+    bool accept_loss;    /* as in store_sqlite.h */
     struct connection_deadlines deadlines;
     struct connection_limits limits;
     enum log_level log_level;

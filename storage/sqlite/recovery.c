@@ -45,6 +45,17 @@ enum ps_status store_put_number(struct sqlite_store *store, const char *name, in
     return database_run(&store->db, put);
 }
 
+enum ps_status store_put_log_id(struct sqlite_store *store, const uint8_t *log_id)
+{
+    sqlite3_stmt *put = database_statement(&store->db, STATEMENT_PUT_SETTING);
+
+    if (put != NULL) {
+        bind_text(put, 1, span_of("log_id"));
+        sqlite3_bind_blob(put, 2, log_id, LOG_ID_BYTES, SQLITE_STATIC);
+    }
+    return database_run(&store->db, put);
+}
+
 static enum ps_status find_or_make_log_id(struct sqlite_store *store)
 {
     sqlite3_stmt *row;
@@ -63,12 +74,7 @@ static enum ps_status find_or_make_log_id(struct sqlite_store *store)
         return status;
     if (getrandom(store->log_id, LOG_ID_BYTES, 0) != LOG_ID_BYTES)
         return PS_IO_ERROR;
-    row = database_statement(&store->db, STATEMENT_PUT_SETTING);
-    if (row != NULL) {
-        bind_text(row, 1, span_of("log_id"));
-        sqlite3_bind_blob(row, 2, store->log_id, LOG_ID_BYTES, SQLITE_STATIC);
-    }
-    return database_run(&store->db, row);
+    return store_put_log_id(store, store->log_id);
 }
 
 static enum ps_status read_last_epoch(struct sqlite_store *store)

@@ -10,6 +10,7 @@
 #include "gate.h"
 #include "library.h"
 #include "lock_wait.h"
+#include "loss.h"
 #include "rows.h"
 #include "store.h"
 #include "store_sqlite.h"
@@ -20,6 +21,10 @@ struct sqlite_store {
     struct store base;                 /* first */
     struct store_sqlite_config config; /* defaults filled in; directory is ours */
     char *path;
+    char *head_path;
+    int head_file; /* -1: none */
+    bool head_is_stale;
+    struct loss loss;
     struct file_names names;
     struct database db;
     struct gate gate;
@@ -60,5 +65,6 @@ void store_get_state(struct sqlite_store *store, struct store_state *state);
 
 /* Inside a transaction. */
 enum ps_status store_put_number(struct sqlite_store *store, const char *name, int64_t value);
+enum ps_status store_put_log_id(struct sqlite_store *store, const uint8_t *log_id); /* LOG_ID_BYTES */
 
 #endif

@@ -17,6 +17,11 @@
     X(GET_SETTING, "SELECT value FROM settings WHERE name = ?1")                                             \
     X(PUT_SETTING, "INSERT INTO settings (name, value) VALUES (?1, ?2)"                                      \
                    " ON CONFLICT (name) DO UPDATE SET value = excluded.value")                               \
+    X(HEAD, "SELECT max(coalesce((SELECT max(seq) FROM messages), 0) + 1,"                                   \
+            " coalesce((SELECT value FROM settings WHERE name = 'next_seq'), 1),"                            \
+            " coalesce((SELECT max(last_seq) FROM epochs), 0) + 1),"                                         \
+            " (SELECT value FROM settings WHERE name = 'start_count'),"                                      \
+            " (SELECT value FROM settings WHERE name = 'log_id')")                                           \
     /* topics */                                                                                             \
     X(FIND_TOPIC, "SELECT topic_id, next_offset FROM topics WHERE name = ?1")                                \
     X(PUT_TOPIC, "INSERT INTO topics (topic_id, name, created_seq, first_offset, next_offset, last_seq,"     \

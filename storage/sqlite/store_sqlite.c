@@ -1,10 +1,11 @@
-/* Opening: is it ours? ─▶ WAL ─▶ migrations ─▶ is everything as we made it? ─▶ a commit at FULL ─▶ the WAL is
+/* Opening: is it ours, and all of it? ─▶ WAL ─▶ migrations ─▶ is everything as we made it? ─▶ a commit at FULL ─▶ the WAL is
  * emptied ─▶ recovery. Nothing is written before the file is known to be ours. Closing completes the index, empties
  * the WAL and leaves the database file alone, as a clean end; a failed store leaves everything to the next start. */
 #include "sqlite_store.h"
 
 #include "commit.h"
 #include "load.h"
+#include "loss.h"
 #include "migrate.h"
 #include "reader.h"
 #include "recovery.h"
@@ -15,6 +16,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     OPEN_WAIT_MS = 30 * 1000,
@@ -48,6 +50,9 @@ static void sqlite_free(struct sqlite_store *store)
     gate_deinit(&store->gate);
     free((char *)store->config.directory);
     file_names_deinit(&store->names);
+    if (store->head_file >= 0)
+        close(store->head_file);
+    free(store->head_path);
     free(store->path);
     free(store);
 }
@@ -94,12 +99,22 @@ static void fill_in(struct store_sqlite_config *config)
 #undef DEFAULT
 }
 
+static bool make_paths(struct sqlite_store *store)
+{
+    if (asprintf(&store->path, "%s/psbroker.db", store->config.directory) < 0)
+        store->path = NULL;
+    if (asprintf(&store->head_path, "%s/psbroker.head", store->config.directory) < 0)
+        store->head_path = NULL;
+    return store->path != NULL && store->head_path != NULL;
+}
+
 static enum ps_status store_new(const struct store_sqlite_config *config, struct sqlite_store **made)
 {
     struct sqlite_store *store = calloc(1, sizeof(*store));
 
     if (store == NULL)
         return PS_NO_MEMORY;
+    store->head_file = -1;
     if (!gate_init(&store->gate)) {
         free(store);
         return PS_NO_MEMORY;
@@ -110,7 +125,7 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     store->config.directory = strdup(config->directory);
     store->checkpoint.threshold = store->config.checkpoint_bytes;
     store->sweeper.max_rows = store->config.sweep_rows;
-    if (store->config.directory == NULL || asprintf(&store->path, "%s/psbroker.db", config->directory) < 0 ||
+    if (store->config.directory == NULL || !make_paths(store) ||
         sqlite_topics_init(&store->topics) != PS_OK ||
         epochs_init(&store->epochs, store->config.epoch_rows, store->config.epoch_bytes) != PS_OK) {
         sqlite_free(store);
@@ -190,8 +205,8 @@ static enum ps_status open_database(struct sqlite_store *store, char *error, siz
         status = schema_identify(store->db.handle, &fresh, error, error_size);
     if (status == PS_OK && sqlite3_db_readonly(store->db.handle, "main") == 1)
         status = PS_ACCESS_DENIED;
-    if (status == PS_OK && fresh)
-        status = shape_new_file(store);
+    if (status == PS_OK)
+        status = fresh ? shape_new_file(store) : loss_check(store, error, error_size);
     if (status == PS_OK)
         status = enter_wal(store);
     if (status == PS_OK)
@@ -216,6 +231,10 @@ static enum ps_status start(struct sqlite_store *store, char *error, size_t erro
         status = PS_IO_ERROR;
     if (status == PS_OK)
         status = transaction_data_version(store, &store->data_version);
+    if (status == PS_OK && store->config.accept_loss)
+        status = loss_accept(store);
+    if (status == PS_OK)
+        loss_watch(store);
     sqlite3_busy_timeout(store->db.handle, COMMIT_WAIT_MS);
     return status;
 }
@@ -281,7 +300,9 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
             store, 6,
             "event=sqlite_in_use text=\"this process used SQLite before: its memory statistics and its log "
             "stay as they were\"");
-    status = accept_changes(store);
+    status = loss_check_file(store, error, error_size);
+    if (status == PS_OK)
+        status = accept_changes(store);
     if (status == PS_OK)
         status = open_database(store, error, error_size);
     if (status == PS_OK)

@@ -16,6 +16,7 @@ struct store_sqlite_config {
     uint64_t wal_hard_bytes;   /* and with a WAL above this (0: 1 GiB) */
     uint64_t max_topics;       /* 0: 100,000 */
     bool accept_changes;       /* take pages that do not match their checksum as they are, and seal them */
+    bool accept_loss;          /* start although acknowledged messages are missing, under a new log_id */
     store_log_fn *log;         /* NULL: silent */
     void *log_ctx;
     /* 0 is the default in each; tests make them small */
@@ -31,7 +32,8 @@ struct store_sqlite_config {
  * itself (a bounded number of rows is read). An outside lock is waited for, and logged after a second. The first call in
  * a process makes SQLite's settings for all of it: no memory statistics, its log to ours. On failure `error` (of `error_size` bytes) holds a sentence that says what is wrong and
  * what to do.
- * PS_OK; PS_FOREIGN_FILE (not ours, or foreign objects under our names); PS_NEWER_SCHEMA; PS_DAMAGED;
+ * PS_OK; PS_FOREIGN_FILE (not ours, or foreign objects under our names); PS_NEWER_SCHEMA; PS_DAMAGED (or shorter than
+ * psbroker.head says);
  * PS_ACCESS_DENIED; PS_DISK_FULL; PS_STORAGE_BUSY (held by an outside lock for 30 s); PS_IO_ERROR;
  * PS_NO_MEMORY. */
 enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struct store **store,

@@ -101,6 +101,7 @@ enum ps_status transaction_end(struct sqlite_store *store)
         sqlite_topics_promote(&store->topics);
         epochs_promote(&store->epochs);
         sweeper_promote(&store->sweeper);
+        loss_note(store);
         return PS_OK;
     }
     transaction_roll_back(store);

@@ -254,7 +254,8 @@ static void publish_and_delete(struct sqlite_case *place)
     sqlite_case_publish(place, "later", 1);
 }
 
-/* A WAL cut anywhere: SQLite keeps the commits before the cut, and those are a whole log. */
+/* A WAL cut anywhere: SQLite keeps the commits before the cut, and those are a whole log. Without psbroker.head nobody
+ * could tell. */
 Test(sqlite_start, a_wal_cut_short_leaves_whole_commits)
 {
     struct sqlite_case place;
@@ -271,8 +272,8 @@ Test(sqlite_start, a_wal_cut_short_leaves_whole_commits)
     cr_assert_eq(stat(wal, &facts), 0);
 
     for (int i = 0; i <= 24; i++) {
-        snprintf(command, sizeof command, "cp %s.db %s && cp %s.wal %s && rm -f %s-shm", copy, place.file,
-                 copy, wal, place.file);
+        snprintf(command, sizeof command, "cp %s.db %s && cp %s.wal %s && rm -f %s-shm %s/psbroker.head",
+                 copy, place.file, copy, wal, place.file, place.directory);
         cr_assert_eq(system(command), 0);
         cr_assert_eq(truncate(wal, facts.st_size / 24 * i + (i % 3) * 8000), 0);
         sqlite_case_open(&place);
