@@ -37,8 +37,8 @@ static void sqlite_free(struct sqlite_store *store)
 {
     if (store == NULL)
         return;
-    assert(store->gate.readers ==
-           0); /* the VFS closes a descriptor of the file, which would drop their locks */
+    /* The VFS closes a descriptor of the file, which would drop their locks. */
+    assert(store->gate.readers == 0);
     if (store->failed && store->db.handle != NULL)
         sqlite3_db_config(store->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     database_close(&store->db);
