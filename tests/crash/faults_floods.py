@@ -1,0 +1,37 @@
+"""Floods (floods.py) in the table of faults: each turn rounds on one broker until its time is over."""
+import time
+
+from fault import Fault, Outcome, Place
+
+
+def flood(name):
+    def run(builds, seed, seconds):
+        import floods  # the wire's Python module is there only with a build
+        outcome = Outcome()
+        end = time.monotonic() + seconds
+        with Place() as place:
+            site = floods.Site(getattr(floods, name)(), place.path, seed, builds.broker())
+            try:
+                while site.faults == 0 or time.monotonic() < end:
+                    site.round()
+                site.finish()
+            except AssertionError as error:
+                outcome.violations.append(f"{error}; the files are in {place.path}")
+                place.keep = True
+            finally:
+                site.end()
+            outcome.injected = site.faults
+            outcome.acknowledged = site.acknowledged
+        return outcome
+    return run
+
+
+FAULTS = [
+    Fault("descriptors", "11", "64 file descriptors, 200 clients", flood("Descriptors")),
+    Fault("half-open", "14", "peers that answer nothing any more", flood("HalfOpen")),
+    Fault("slow-senders", "15", "frames byte by byte over 500 connections", flood("SlowSenders")),
+    Fault("decode-bombs", "18", "frames that a careless decoder turns into many times as much", flood("DecodeBombs")),
+    Fault("unauthenticated", "19", "5,000 connections without Hello", flood("Unauthenticated")),
+    Fault("unread-replies", "19", "requests of clients that read no answer", flood("UnreadReplies")),
+    Fault("topics", "21", "topics made without end", flood("Topics")),
+]

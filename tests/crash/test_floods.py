@@ -1,0 +1,52 @@
+"""Floods (floods.py), a few rounds of each on one broker.
+
+With sanitizers one round: memory is not judged, since they keep what was freed. The optimized build does that.
+
+    ROUNDS=20 test_floods.py Descriptors
+"""
+import os
+import random
+
+import floods
+import tap
+
+from psbroker_test import Case
+
+
+class Floods(Case):
+    def flood(self, flood):
+        seed = int(os.environ.get("PSBROKER_SEED") or random.SystemRandom().randrange(1 << 32))
+        print(f"# seed {seed}")
+        site = floods.Site(flood, self.dir, seed)
+        self.addCleanup(site.end)
+        rounds = 1 if site.sanitized else flood.rounds
+        for _ in range(int(os.environ.get("ROUNDS") or rounds)):
+            site.round()
+        site.finish()
+        memory = ", ".join(f"{resident / floods.MIB:.1f}" for resident, _ in site.rounds)
+        print(f"# {site.faults} faults, {site.acknowledged} acknowledged messages, MiB after each round: {memory}")
+
+    def test_descriptors(self):
+        self.flood(floods.Descriptors())
+
+    def test_half_open(self):
+        self.flood(floods.HalfOpen())
+
+    def test_slow_senders(self):
+        self.flood(floods.SlowSenders())
+
+    def test_unauthenticated(self):
+        self.flood(floods.Unauthenticated())
+
+    def test_decode_bombs(self):
+        self.flood(floods.DecodeBombs())
+
+    def test_topics(self):
+        self.flood(floods.Topics())
+
+    def test_unread_replies(self):
+        self.flood(floods.UnreadReplies())
+
+
+if __name__ == "__main__":
+    tap.main()
