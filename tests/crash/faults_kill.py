@@ -1,12 +1,14 @@
 """Faults that end the broker's process under load, beside a witness that remembers what it was told."""
+import random
 import time
 
+import failpoints
 from fault import Fault, Outcome, Place
 from witness import Watched
 
 LEAST = 1000  # acknowledged messages between two kills
 LIVES = 8     # on one directory
-LARGEST = 3_000_000  # acknowledged messages on one directory
+LARGEST = 1_500_000  # acknowledged messages on one directory
 
 
 def rounds(builds, seed, seconds, one):
@@ -64,7 +66,35 @@ def terminate(builds, seed, seconds):
     return rounds(builds, seed, seconds, one)
 
 
+def failpoint(builds, seed, seconds):
+    """At random points, most of them passed several times before. `migrate` wants a new directory each time."""
+    outcome = Outcome()
+    chance = random.Random(seed)
+    names = failpoints.names()
+    end = time.monotonic() + seconds
+    while not outcome.violations and (outcome.injected == 0 or time.monotonic() < end):
+        with Place() as place:
+            killed = failpoints.Killed(place.path, chance.randrange(1 << 32), builds.test("crash", "witness"),
+                                       builds.broker(asan=True))
+            try:
+                outcome.injected += killed.kill_at("migrate")
+                while time.monotonic() < end and not killed.watched.witness.violations:
+                    name = chance.choice(names[1:])
+                    most = 1 if name in failpoints.STARTING else chance.choice((1, 3, 30))
+                    outcome.injected += killed.kill_at(name, chance.randint(1, most))
+                killed.watched.start()
+                outcome.violations += killed.watched.finish()
+            except AssertionError as error:
+                outcome.violations += [str(error), *killed.watched.close()]
+            outcome.acknowledged += killed.watched.witness.totals["acknowledged"]
+            place.keep = bool(outcome.violations)
+            if place.keep:
+                outcome.violations.append(f"the files are in {place.path}")
+    return outcome
+
+
 FAULTS = [
-    Fault("kill", "1", "SIGKILL at random moments under load", kill, share=6),
+    Fault("kill", "1", "SIGKILL at random moments under load", kill, share=12),
+    Fault("failpoint", "2", "SIGKILL at labelled points of the source", failpoint, share=2),
     Fault("terminate", "23", "SIGTERM under load", terminate),
 ]

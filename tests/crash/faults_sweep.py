@@ -1,5 +1,9 @@
 """Faults beneath the store: sweeps over its disk, its memory and its power, in programs of their own."""
-from fault import Fault, criterion, run_program
+import time
+
+from fault import Fault, Outcome, criterion, run_program
+
+MESSAGES_OF_THE_FIXTURE = 2506
 
 
 def power_cuts(builds, seed, seconds):
@@ -15,8 +19,21 @@ def allocations(builds, seed, seconds):
     return run_program(criterion(builds.test("crash", "test_memory_sweep")), seed)
 
 
+def upgrade(builds, seed, seconds):
+    """A store that an earlier release left opens with everything in it, and goes on."""
+    outcome = Outcome()
+    end = time.monotonic() + seconds
+    while not outcome.violations and (outcome.injected == 0 or time.monotonic() < end):
+        one = run_program(criterion(builds.test("unit", "storage", "test_sqlite_fixture")), seed, silent=True)
+        outcome.injected += 1
+        outcome.violations += one.violations
+        outcome.acknowledged += MESSAGES_OF_THE_FIXTURE * (not one.violations)
+    return outcome
+
+
 FAULTS = [
     Fault("power-cut", "3", "power cut: unsynced sectors dropped, torn and reordered", power_cuts),
-    Fault("disk-calls", "5, 7, 8", "each call to the disk fails: error, full, short write", disk_calls),
+    Fault("disk-calls", "5, 6, 7, 8", "each call to the disk fails, syncs too: error, full, short write", disk_calls),
     Fault("allocations", "10", "each allocation of the store fails", allocations),
+    Fault("upgrade", "29", "stores of each released schema are opened", upgrade, share=0.1),
 ]
