@@ -345,7 +345,9 @@ enum { OPTIONS = sizeof options / sizeof options[0] };
 void config_print_help(FILE *out)
 {
     fputs("psbroker keeps every message that is published and gives it to whoever subscribes.\n\n"
-          "Usage: psbroker [OPTION]...\n\nOptions:\n",
+          "Usage: psbroker [OPTION]...\n"
+          "       psbroker verify FILE|DIR    checks a log or a backup that no broker has open:\n"
+          "                                   0 sound, 9 with a list of what is not\n\nOptions:\n",
           out);
     for (int i = 0; i < OPTIONS; i++) {
         const struct option_row *row = &options[i];

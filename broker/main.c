@@ -1,6 +1,7 @@
 /* psbroker: the command line, signals and exit codes around a server. */
 #include "config.h"
 #include "server.h"
+#include "verify.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -20,7 +21,8 @@ enum exit_code {
     EXIT_FOREIGN = 4,
     EXIT_DAMAGED = 5,
     EXIT_STORAGE_FAILED = 6,
-    EXIT_FOREIGN_WRITER = 7
+    EXIT_FOREIGN_WRITER = 7,
+    EXIT_PROBLEMS = 9
 };
 
 static const int signal_numbers[2] = {SIGTERM, SIGINT};
@@ -143,6 +145,19 @@ static bool occupy_standard_descriptors(void)
     return true;
 }
 
+static enum exit_code verify(int argc, char **argv)
+{
+    bool sound = false;
+
+    if (argc != 3 || argv[2][0] == '-') {
+        fprintf(stderr, "usage: psbroker verify FILE|DIR\n");
+        return EXIT_USAGE;
+    }
+    umask(0077);
+    enum ps_status status = verify_file(argv[2], stdout, &sound);
+    return status == PS_OK && !sound ? EXIT_PROBLEMS : exit_code_of(status);
+}
+
 int main(int argc, char **argv)
 {
     struct server_config config;
@@ -151,6 +166,8 @@ int main(int argc, char **argv)
     if (!occupy_standard_descriptors())
         return EXIT_OTHER;
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 1 && strcmp(argv[1], "verify") == 0)
+        return (int)verify(argc, argv);
     switch (config_parse(argc, argv, &config, error, sizeof error)) {
     case CONFIG_HELP:
         config_print_help(stdout);

@@ -199,6 +199,31 @@ struct store_list {
     void *ctx;
 };
 
+/* What a check of the log found wrong. Spans are borrowed until it returns. */
+struct store_problem {
+    struct span topic; /* absent: of no one topic */
+    struct optional_u64 offset;
+    struct span text; /* a sentence */
+};
+typedef void store_problem_fn(void *ctx, const struct store_problem *problem);
+
+/* What a check knows between its steps. */
+struct store_scrub;
+
+/* A bounded step of a check of everything that was in the log when it began: checksums, times, gaplessness, the index,
+ * heads, committed offsets. Steps may go to different readers, one at a time. The log goes on meanwhile: what is
+ * deleted between two steps is not missed. Memory: some 100 bytes a topic.
+ * Outcomes: PS_OK, also with problems; PS_NO_MEMORY; PS_STORAGE_FAILED (nothing more can be read). */
+struct store_verify {
+    struct store_scrub *scrub; /* NULL before the first step; store_scrub_free() frees it, whenever */
+    uint64_t max_microseconds; /* about */
+    store_problem_fn *show;
+    void *ctx;
+    /* results */
+    uint64_t checked, total; /* places in commit order */
+    bool done;
+};
+
 /* ------------------------------------------------------------------------------------------------ bodies */
 
 typedef void store_topic_fn(void *ctx, const struct store_topic *topic);
@@ -222,6 +247,8 @@ struct store_vtable {
     enum ps_status (*read)(struct store_reader *reader, struct store_read *read);
     enum ps_status (*resolve)(struct store_reader *reader, struct store_resolve *resolve);
     enum ps_status (*list)(struct store_reader *reader, struct store_list *list);
+    enum ps_status (*verify)(struct store_reader *reader, struct store_verify *verify);
+    void (*scrub_free)(struct store_scrub *scrub);
     void (*close)(struct store *store);
 };
 
@@ -286,6 +313,18 @@ static inline enum ps_status store_resolve(struct store_reader *reader, struct s
 static inline enum ps_status store_list(struct store_reader *reader, struct store_list *list)
 {
     return reader->vtable->list(reader, list);
+}
+
+static inline enum ps_status store_verify(struct store_reader *reader, struct store_verify *verify)
+{
+    return reader->vtable->verify(reader, verify);
+}
+
+/* Any thread; takes NULL. */
+static inline void store_scrub_free(const struct store *store, struct store_scrub *scrub)
+{
+    if (scrub != NULL)
+        store->vtable->scrub_free(scrub);
 }
 
 /* Ends cleanly: the index is completed, the WAL emptied. Frees the store. Takes NULL. */

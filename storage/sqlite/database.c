@@ -25,7 +25,7 @@ static int set_flags(sqlite3 *db, enum database_role role)
     if (rc == SQLITE_OK)
         rc = sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     /* A checkpoint belongs to the writer alone, also the one that closing a connection would make. */
-    if (rc == SQLITE_OK && role == DATABASE_READER)
+    if (rc == SQLITE_OK && role != DATABASE_WRITER)
         rc = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_limit(db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
     return rc;
@@ -39,18 +39,19 @@ static int set_pragmas(sqlite3 *db, enum database_role role)
              "PRAGMA page_size=16384;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
              "PRAGMA mmap_size=0;PRAGMA temp_store=MEMORY;PRAGMA cache_size=-%d;PRAGMA query_only=%d;"
              "PRAGMA journal_size_limit=67108864",
-             role == DATABASE_WRITER ? WRITER_CACHE_KIB : READER_CACHE_KIB, role == DATABASE_READER);
+             role == DATABASE_WRITER ? WRITER_CACHE_KIB : READER_CACHE_KIB, role != DATABASE_WRITER);
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
 int database_open(struct database *database, const char *path, enum database_role role,
                   database_busy_fn *busy, void *ctx)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
     int rc;
 
     *database = (struct database){0};
     library_init();
+    flags |= role == DATABASE_OUTSIDER ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI : SQLITE_OPEN_READWRITE;
     if (role == DATABASE_WRITER)
         flags |= SQLITE_OPEN_CREATE;
     rc = sqlite3_open_v2(path, &database->handle, flags,

@@ -14,7 +14,11 @@ struct database {
     sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared at first use */
 };
 
-enum database_role { DATABASE_WRITER, DATABASE_READER };
+enum database_role {
+    DATABASE_WRITER,
+    DATABASE_READER,
+    DATABASE_OUTSIDER /* the path is a URI, and nothing can be written */
+};
 
 /* Asked while another connection holds a lock, with how often it was asked before: non-zero to try again. */
 typedef int database_busy_fn(void *ctx, int times);

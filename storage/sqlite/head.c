@@ -60,6 +60,17 @@ enum head_state head_read(const char *path, struct head_facts *facts)
     return HEAD_FOUND;
 }
 
+enum head_verdict head_compare(const struct head_facts *head, const struct head_facts *log)
+{
+    if (memcmp(head->log_id, log->log_id, LOG_ID_BYTES) != 0)
+        return HEAD_OF_ANOTHER_LOG;
+    if (head->mark > log->mark)
+        return HEAD_LEADS;
+    if (head->wal_salt == log->wal_salt && head->wal_frames > log->wal_frames)
+        return HEAD_LEADS_IN_WAL;
+    return HEAD_FITS;
+}
+
 int head_open(const char *path)
 {
     return open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);

@@ -22,6 +22,15 @@ enum head_state {
     HEAD_DAMAGED /* or of a newer version, or unreadable */
 };
 
+/* What a head says about the log beside it. */
+enum head_verdict {
+    HEAD_FITS, /* or lags */
+    HEAD_OF_ANOTHER_LOG,
+    HEAD_LEADS,       /* messages are missing, from the log's mark to the head's */
+    HEAD_LEADS_IN_WAL /* the WAL ends early, though no message is missing */
+};
+enum head_verdict head_compare(const struct head_facts *head, const struct head_facts *log);
+
 /* `facts` is written with HEAD_FOUND only. */
 enum head_state head_read(const char *path, struct head_facts *facts);
 

@@ -55,15 +55,15 @@ enum ps_status loss_check_file(struct sqlite_store *store, char *error, size_t e
     return refuse_or_accept(store, what, error, error_size);
 }
 
-/* What the database says of itself; without a log_id it is a backup that nobody started yet. */
-static enum ps_status look(struct sqlite_store *store, struct head_facts *here)
+/* Without a log_id it is a backup that nobody started yet. */
+enum ps_status loss_look(struct database *db, bool has_wal, struct head_facts *here)
 {
-    sqlite3_stmt *select = database_statement(&store->db, STATEMENT_HEAD);
+    sqlite3_stmt *select = database_statement(db, STATEMENT_HEAD);
     struct span log_id;
     int rc;
 
     if (select == NULL)
-        return database_error(&store->db);
+        return database_error(db);
     rc = sqlite3_step(select);
     if (rc == SQLITE_ROW) {
         here->mark = column_u64(select, 0);
@@ -71,43 +71,52 @@ static enum ps_status look(struct sqlite_store *store, struct head_facts *here)
         log_id = column_span(select, 2);
         if (log_id.size == LOG_ID_BYTES)
             memcpy(here->log_id, log_id.data, LOG_ID_BYTES);
-        head_wal_position(store->db.handle, here);
+        if (has_wal)
+            head_wal_position(db->handle, here);
     }
     sqlite3_reset(select);
     return database_status(rc);
 }
 
+void loss_say(char *what, size_t size, enum head_verdict verdict, const struct head_facts *head,
+              const struct head_facts *here)
+{
+    char missing[192];
+
+    if (verdict == HEAD_LEADS) {
+        say_missing(missing, sizeof(missing), here->mark, head->mark);
+        snprintf(what, size,
+                 "the log ends early: %s; psbroker.db-wal was removed, cut or damaged, or psbroker.db is an "
+                 "older copy",
+                 missing);
+    } else {
+        snprintf(
+            what, size,
+            "the log ends early: no message is missing, but changes of subscriptions, committed offsets or "
+            "topics that were acknowledged are: %llu of %llu pages in psbroker.db-wal are not readable",
+            (unsigned long long)(head->wal_frames - here->wal_frames), (unsigned long long)head->wal_frames);
+    }
+}
+
 static enum ps_status judge(struct sqlite_store *store, const struct head_facts *head,
                             const struct head_facts *here, char *error, size_t error_size)
 {
-    char missing[192], what[360];
+    enum head_verdict verdict = head_compare(head, here);
+    char what[360];
 
-    if (memcmp(head->log_id, here->log_id, LOG_ID_BYTES) != 0) {
+    if (verdict == HEAD_FITS)
+        return PS_OK;
+    if (verdict == HEAD_OF_ANOTHER_LOG) {
         store_log(
             store, 4,
             "event=head_of_another_log text=\"psbroker.head is another log's: psbroker.db is a copy that was "
             "put here; whether all of it is there is not known\"");
         return PS_OK;
     }
-    if (head->mark > here->mark) {
-        store->loss.from = here->mark;
-        store->loss.to = head->mark;
-        say_missing(missing, sizeof(missing), here->mark, head->mark);
-        snprintf(what, sizeof(what),
-                 "the log ends early: %s; psbroker.db-wal was removed, cut or damaged, or psbroker.db is an "
-                 "older copy",
-                 missing);
-        return refuse_or_accept(store, what, error, error_size);
-    }
-    if (head->wal_salt == here->wal_salt && head->wal_frames > here->wal_frames) {
-        snprintf(
-            what, sizeof(what),
-            "the log ends early: no message is missing, but changes of subscriptions, committed offsets or "
-            "topics that were acknowledged are: %llu of %llu pages in psbroker.db-wal are not readable",
-            (unsigned long long)(head->wal_frames - here->wal_frames), (unsigned long long)head->wal_frames);
-        return refuse_or_accept(store, what, error, error_size);
-    }
-    return PS_OK;
+    store->loss.from = here->mark;
+    store->loss.to = verdict == HEAD_LEADS ? head->mark : here->mark;
+    loss_say(what, sizeof(what), verdict, head, here);
+    return refuse_or_accept(store, what, error, error_size);
 }
 
 enum ps_status loss_check(struct sqlite_store *store, char *error, size_t error_size)
@@ -127,7 +136,7 @@ enum ps_status loss_check(struct sqlite_store *store, char *error, size_t error_
     status = database_run(&store->db, database_statement(&store->db, STATEMENT_BEGIN_READ));
     if (status != PS_OK)
         return status;
-    status = look(store, &here);
+    status = loss_look(&store->db, true, &here);
     if (!sqlite3_get_autocommit(store->db.handle))
         database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK));
     /* Tables that are not ours are named by the check of the schema. */

@@ -6,6 +6,7 @@
 #include "head.h"
 #include "status.h"
 
+struct database;
 struct sqlite_store;
 
 /* What of the log is missing, and was accepted. */
@@ -13,6 +14,13 @@ struct loss {
     bool found;
     uint64_t from, to; /* seqs that were given out, `to` exclusive; none: only other changes are missing */
 };
+
+/* What the database says of itself, in a transaction; `has_wal`: it is read through one. PS_OK; what SQLite met. */
+enum ps_status loss_look(struct database *db, bool has_wal, struct head_facts *here);
+
+/* The sentence about a head that leads. */
+void loss_say(char *what, size_t size, enum head_verdict verdict, const struct head_facts *head,
+              const struct head_facts *here);
 
 /* Before the database is opened: a head without a log. PS_OK; PS_DAMAGED with a sentence. */
 enum ps_status loss_check_file(struct sqlite_store *store, char *error, size_t error_size);

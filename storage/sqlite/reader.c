@@ -12,6 +12,7 @@
 #include "gate.h"
 #include "index.h"
 #include "record.h"
+#include "scrub.h"
 #include "subscriptions.h"
 #include "vfs.h"
 
@@ -493,6 +494,22 @@ enum ps_status reader_list(struct store_reader *base, struct store_list *list)
         sqlite3_reset(rows);
         status = database_status(rc);
     }
+    leave(reader);
+    return outcome(status);
+}
+
+/* ------------------------------------------------------------------------------------------------- verify */
+
+enum ps_status reader_verify(struct store_reader *base, struct store_verify *verify)
+{
+    struct sqlite_reader *reader = (struct sqlite_reader *)base;
+    enum ps_status status = verify->scrub == NULL ? scrub_new(&verify->scrub) : PS_OK;
+
+    if (status == PS_OK)
+        status = enter(reader);
+    if (status != PS_OK)
+        return outcome(status);
+    status = scrub_step(verify->scrub, &reader->db, verify);
     leave(reader);
     return outcome(status);
 }

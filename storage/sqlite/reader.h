@@ -12,6 +12,7 @@ enum ps_status reader_open(const struct store_vtable *vtable, const char *path, 
 void reader_close(struct store_reader *reader);
 enum ps_status reader_read(struct store_reader *reader, struct store_read *read);
 enum ps_status reader_resolve(struct store_reader *reader, struct store_resolve *resolve);
+enum ps_status reader_verify(struct store_reader *reader, struct store_verify *verify);
 enum ps_status reader_list(struct store_reader *reader, struct store_list *list);
 
 #endif

@@ -89,6 +89,19 @@
     X(DELETE_RUN, "DELETE FROM topic_runs WHERE epoch = ?1 AND topic_id = ?2 AND first_offset = ?3")         \
     X(EPOCH_IN_USE, "SELECT 1 FROM topic_runs WHERE epoch = ?1 LIMIT 1")                                     \
     X(DELETE_EPOCH, "DELETE FROM epochs WHERE epoch = ?1 AND epoch < (SELECT max(epoch) FROM epochs)")       \
+    /* a check of everything */                                                                              \
+    X(SCRUB_ROWS, "SELECT m.seq, " MESSAGE_COLUMNS " FROM messages m WHERE m.seq >= ?1 AND m.seq < ?2"       \
+                  " ORDER BY m.seq")                                                                         \
+    X(SCRUB_EPOCH, "SELECT epoch, first_seq, last_seq FROM epochs WHERE last_seq >= ?1"                      \
+                   " ORDER BY last_seq LIMIT 1")                                                             \
+    X(SCRUB_TOPIC, "SELECT name, first_offset FROM topics WHERE topic_id = ?1")                              \
+    X(SCRUB_TOPICS, "SELECT topic_id, name, first_offset, next_offset, last_seq FROM topics"                 \
+                    " WHERE topic_id > ?1 ORDER BY topic_id LIMIT 256")                                      \
+    X(SCRUB_OFFSETS, "SELECT c.topic_id, c.subscription_id, c.next_offset, t.name, t.next_offset, s.id"      \
+                     " FROM committed_offsets c LEFT JOIN topics t ON t.topic_id = c.topic_id"               \
+                     " LEFT JOIN subscriptions s ON s.subscription_id = c.subscription_id"                   \
+                     " WHERE (c.topic_id, c.subscription_id) > (?1, ?2)"                                     \
+                     " ORDER BY c.topic_id, c.subscription_id LIMIT 256")                                    \
     /* subscriptions */                                                                                      \
     X(FIND_SUBSCRIPTION, "SELECT subscription_id, start, start_value, mark, generation FROM subscriptions"   \
                          " WHERE id = ?1 AND filter = ?2")                                                   \

@@ -10,6 +10,7 @@
 #include "reader.h"
 #include "recovery.h"
 #include "schema.h"
+#include "scrub.h"
 #include "seal.h"
 #include "transaction.h"
 
@@ -83,6 +84,8 @@ static const struct store_vtable sqlite_vtable = {.commit = commit_group,
                                                   .read = reader_read,
                                                   .resolve = reader_resolve,
                                                   .list = reader_list,
+                                                  .verify = reader_verify,
+                                                  .scrub_free = scrub_free,
                                                   .close = sqlite_close};
 
 static void fill_in(struct store_sqlite_config *config)

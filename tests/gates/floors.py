@@ -40,7 +40,7 @@ PRIVATE = {
     "broker/core/": ("broker/core/", {f"broker/core/{name}.h" for name in (
         "broker", "clock", "list", "log_io", "logger", "map", "rate", "session")}),
     "broker/io/connection_state.h": ("broker/io/connection", set()),
-    "storage/sqlite/": ("storage/sqlite/", {"storage/sqlite/store_sqlite.h"}),
+    "storage/sqlite/": ("storage/sqlite/", {"storage/sqlite/store_sqlite.h", "storage/sqlite/check.h"}),
     "storage/memory/": ("storage/memory/", {"storage/memory/store_memory.h"}),
     "storage/migrate.h": (("storage/migrate.c", "storage/sqlite/"), set()),
 }

@@ -1,0 +1,276 @@
+/* Pages by themselves ─▶ SQLite's own check ─▶ the schema ─▶ every record (scrub.h) ─▶ psbroker.head.
+ *
+ * A file with nothing in its WAL is opened as one that never changes, so that not even a -shm is made beside it. With a
+ * WAL the pages in the file may be older than those in the WAL, and torn by a crash: only those that SQLite would use
+ * are looked at. */
+#include "check.h"
+
+#include "loss.h"
+#include "migrate.h"
+#include "schema.h"
+#include "scrub.h"
+#include "seal.h"
+#include "vfs.h"
+
+#include <ctype.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { STEP_MICROSECONDS = 100 * 1000, PAGES_AT_ONCE = 4096, PAGE_MOST_BYTES = 65536 };
+
+struct checking {
+    struct store_check *check;
+    struct database db;
+    bool has_wal;
+};
+
+static void tell(const struct checking *checking, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void tell(const struct checking *checking, const char *format, ...)
+{
+    char text[600];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    checking->check->show(checking->check->ctx,
+                          &(struct store_problem){.topic = SPAN_ABSENT, .text = span_of(text)});
+}
+
+static void say_progress(const struct checking *checking, const char *what, uint64_t done, uint64_t total)
+{
+    if (checking->check->progress != NULL)
+        checking->check->progress(checking->check->ctx, what, done, total);
+}
+
+/* ---------------------------------------------------------------------------------------------------- pages */
+
+/* Page 1 says how large pages are. */
+static enum ps_status check_pages_of(const struct checking *checking, int file, uint64_t size, uint8_t *page)
+{
+    struct seal seal = {0};
+    enum ps_status status = PS_OK;
+    uint64_t at = 0;
+
+    if (pread(file, page, 100, 0) != 100)
+        return PS_OK; /* SQLite says what is wrong with it */
+    seal_check(&seal, page, 100, 0);
+    for (uint64_t n = 0; seal.in_use && at + (uint64_t)seal.page_bytes <= size; n++) {
+        if (n % PAGES_AT_ONCE == 0)
+            say_progress(checking, "pages", at / (uint64_t)seal.page_bytes, size / (uint64_t)seal.page_bytes);
+        if (pread(file, page, (size_t)seal.page_bytes, (off_t)at) != seal.page_bytes) {
+            status = PS_IO_ERROR;
+            break;
+        }
+        if (seal_check(&seal, page, seal.page_bytes, (sqlite3_int64)at) != SQLITE_OK)
+            tell(checking, "page %llu does not match its checksum", (unsigned long long)n + 1);
+        at += (uint64_t)seal.page_bytes;
+    }
+    if (status == PS_OK && seal.in_use && at < size)
+        tell(checking, "the file ends within a page");
+    seal_deinit(&seal);
+    return status;
+}
+
+static enum ps_status check_pages(const struct checking *checking)
+{
+    uint8_t *page = malloc(PAGE_MOST_BYTES);
+    int file = open(checking->check->path, O_RDONLY | O_CLOEXEC);
+    enum ps_status status = PS_IO_ERROR;
+    struct stat found;
+
+    if (page == NULL)
+        status = PS_NO_MEMORY;
+    else if (file >= 0 && fstat(file, &found) == 0)
+        status = check_pages_of(checking, file, (uint64_t)found.st_size, page);
+    if (file >= 0)
+        close(file);
+    free(page);
+    return status;
+}
+
+/* ------------------------------------------------------------------------------------------------- opening */
+
+/* `path` as a URI; the caller's to free. */
+static char *uri_of(const char *path, bool unchanging)
+{
+    char *uri = malloc(3 * strlen(path) + 32);
+    char *to = uri;
+
+    if (uri == NULL)
+        return NULL;
+    to += sprintf(to, "file:");
+    for (const char *from = path; *from != '\0'; from++) {
+        if (isalnum((unsigned char)*from) || strchr("/._-", *from) != NULL)
+            *to++ = *from;
+        else
+            to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*from);
+    }
+    sprintf(to, "%s", unchanging ? "?immutable=1" : "?mode=ro");
+    return uri;
+}
+
+static bool has_wal(const char *path)
+{
+    char *wal;
+    struct stat found;
+    bool has;
+
+    if (asprintf(&wal, "%s-wal", path) < 0)
+        return true;
+    has = stat(wal, &found) == 0 && found.st_size > 0;
+    free(wal);
+    return has;
+}
+
+static int open_file(struct checking *checking)
+{
+    char *uri = uri_of(checking->check->path, !checking->has_wal);
+    int rc = uri == NULL ? SQLITE_NOMEM : database_open(&checking->db, uri, DATABASE_OUTSIDER, NULL, NULL);
+
+    free(uri);
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------------------- content */
+
+/* What SQLite finds is a finding also where it cannot go on. */
+static void check_structure(const struct checking *checking)
+{
+    sqlite3_stmt *pragma = NULL;
+    int rc = sqlite3_prepare_v2(checking->db.handle, "PRAGMA quick_check(50)", -1, &pragma, NULL);
+
+    say_progress(checking, "structure", 0, 0);
+    while (rc == SQLITE_OK && (rc = sqlite3_step(pragma)) == SQLITE_ROW) {
+        const char *text = (const char *)sqlite3_column_text(pragma, 0);
+
+        if (text != NULL && strcmp(text, "ok") != 0)
+            tell(checking, "SQLite: %.500s", text);
+        rc = SQLITE_OK;
+    }
+    if (rc != SQLITE_DONE)
+        tell(checking, "SQLite cannot read the file: %s", sqlite3_errmsg(checking->db.handle));
+    sqlite3_finalize(pragma);
+}
+
+static enum ps_status check_records(const struct checking *checking)
+{
+    struct store_verify verify = {
+        .max_microseconds = STEP_MICROSECONDS, .show = checking->check->show, .ctx = checking->check->ctx};
+    struct database *db = (struct database *)&checking->db;
+    enum ps_status status = scrub_new(&verify.scrub);
+
+    while (status == PS_OK && !verify.done) {
+        status = scrub_step(verify.scrub, db, &verify);
+        say_progress(checking, "records", verify.checked, verify.total);
+    }
+    if (verify.scrub != NULL)
+        checking->check->topics = scrub_topics(verify.scrub);
+    scrub_free(verify.scrub);
+    checking->check->records = verify.checked;
+    if (status == PS_STORAGE_FAILED) {
+        tell(checking, "the check of records ended: %s", sqlite3_errmsg(checking->db.handle));
+        return PS_OK;
+    }
+    return status;
+}
+
+static void check_head(const struct checking *checking)
+{
+    static const uint8_t none[LOG_ID_BYTES];
+    struct head_facts head, here = {0};
+    struct database *db = (struct database *)&checking->db;
+    size_t directory = strlen(checking->check->path);
+    char *path = NULL;
+    char what[360];
+    enum head_verdict verdict;
+
+    if (loss_look(db, checking->has_wal, &here) != PS_OK)
+        return;
+    checking->check->mark = here.mark;
+    checking->check->is_backup = memcmp(here.log_id, none, LOG_ID_BYTES) == 0;
+    while (directory > 0 && checking->check->path[directory - 1] != '/')
+        directory--;
+    if (strcmp(checking->check->path + directory, "psbroker.db") != 0 || checking->check->is_backup ||
+        asprintf(&path, "%.*spsbroker.head", (int)directory, checking->check->path) < 0)
+        return;
+    switch (head_read(path, &head)) {
+    case HEAD_FOUND:
+        verdict = head_compare(&head, &here);
+        if (verdict == HEAD_LEADS || verdict == HEAD_LEADS_IN_WAL) {
+            loss_say(what, sizeof(what), verdict, &head, &here);
+            tell(checking, "%s", what);
+        }
+        break;
+    case HEAD_DAMAGED:
+        tell(checking, "psbroker.head is not readable");
+        break;
+    case HEAD_MISSING:
+        break;
+    }
+    free(path);
+}
+
+static enum ps_status check_content(struct checking *checking, char *error, size_t error_size)
+{
+    struct database *db = &checking->db;
+    bool fresh = false;
+    int application_id = 0;
+    int version = 0;
+    enum ps_status status = schema_identify(db->handle, &fresh, error, error_size);
+
+    if (status != PS_OK || fresh)
+        return status;
+    vfs_tolerate(db->handle, true);
+    check_structure(checking);
+    vfs_tolerate(db->handle, false);
+    sqlite3_db_release_memory(db->handle);
+    if (migrate_identify(db->handle, &application_id, &version) == SQLITE_OK && version == migration_count &&
+        schema_check(db->handle, error, error_size) == PS_FOREIGN_FILE) {
+        tell(checking, "%s", error);
+        error[0] = '\0';
+    }
+    status = check_records(checking);
+    check_head(checking);
+    return status;
+}
+
+static bool is_damage(int rc)
+{
+    return database_status(rc) == PS_DAMAGED;
+}
+
+enum ps_status store_sqlite_check(struct store_check *check, char *error, size_t error_size)
+{
+    struct checking checking = {.check = check, .has_wal = has_wal(check->path)};
+    enum ps_status status = PS_OK;
+    int rc;
+
+    error[0] = '\0';
+    if (access(check->path, R_OK) != 0) {
+        snprintf(error, error_size, "%s cannot be read", check->path);
+        return PS_ACCESS_DENIED;
+    }
+    if (!checking.has_wal)
+        status = check_pages(&checking);
+    if (status == PS_OK) {
+        rc = open_file(&checking);
+        status = database_status(rc);
+        if (status == PS_OK)
+            status = check_content(&checking, error, error_size);
+        if (is_damage(rc) || status == PS_DAMAGED) {
+            tell(&checking, "the file cannot be opened: %s", sqlite3_errmsg(checking.db.handle));
+            status = PS_OK;
+        }
+    }
+    database_close(&checking.db);
+    if (status != PS_OK && error[0] == '\0')
+        snprintf(error, error_size, "%s cannot be checked: %s", check->path, ps_status_text(status));
+    return status;
+}

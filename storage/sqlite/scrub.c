@@ -1,0 +1,633 @@
+/* Three stages: RECORDS in commit order, each against its checksum, the record before it of its topic, and the run that
+ * leads to it ─▶ TOPICS: nothing is missing at their ends ─▶ OFFSETS: none is behind its head.
+ *
+ * Each step sees the log as it is then. A topic that seems to have a gap is looked up again, as it may have been
+ * deleted and swept since; what was published since the beginning is left out. A page that does not match its seal is
+ * told, and then read all the same, so that records are judged one by one. */
+#include "scrub.h"
+
+#include "record.h"
+#include "sqlite_store.h"
+#include "topic.h"
+#include "vfs.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    CLOCK_EVERY = 16,
+    TOLERATED_ROWS = 1024, /* read without seals behind a page that does not match */
+    SKIPPED_ROWS = 64      /* at a time, where SQLite cannot go on */
+};
+
+enum stage { STAGE_BEGIN, STAGE_RECORDS, STAGE_TOPICS, STAGE_OFFSETS, STAGE_DONE };
+
+struct scrub_topic {
+    uint64_t topic_id; /* 0: free place */
+    bool known;        /* false: there is no such topic */
+    uint64_t first;    /* as of the last look */
+    uint64_t next;     /* expected */
+    uint64_t last_seq;
+    uint64_t epoch; /* of the run */
+    struct store_run run;
+    char *name;
+    size_t name_size;
+};
+
+struct store_scrub {
+    enum stage stage;
+    uint64_t at, end; /* the next seq, and the first that is not checked any more */
+    uint64_t previous_seq;
+    int64_t published_at;
+    uint64_t tolerated_until, unreadable_from;
+    bool is_tolerant; /* a later stage met a page that does not match */
+    struct {
+        uint64_t number, first_seq, last_seq;
+    } epoch;                            /* that holds `at`; number 0: not known */
+    uint64_t topic_id, subscription_id; /* where the later stages are */
+    struct scrub_topic *topics;         /* by hash */
+    size_t topic_count, topic_places;
+};
+
+/* One step. */
+struct pass {
+    struct store_scrub *scrub;
+    struct database *db;
+    struct store_verify *verify;
+    uint64_t until;
+    bool in_tail; /* no epoch behind: no need to look again in this snapshot */
+};
+
+enum ps_status scrub_new(struct store_scrub **made)
+{
+    struct store_scrub *scrub = calloc(1, sizeof(*scrub));
+
+    if (scrub == NULL)
+        return PS_NO_MEMORY;
+    scrub->topic_places = 64;
+    scrub->topics = calloc(scrub->topic_places, sizeof(*scrub->topics));
+    if (scrub->topics == NULL) {
+        free(scrub);
+        return PS_NO_MEMORY;
+    }
+    *made = scrub;
+    return PS_OK;
+}
+
+void scrub_free(struct store_scrub *scrub)
+{
+    if (scrub == NULL)
+        return;
+    for (size_t i = 0; i < scrub->topic_places; i++)
+        free(scrub->topics[i].name);
+    free(scrub->topics);
+    free(scrub);
+}
+
+uint64_t scrub_topics(const struct store_scrub *scrub)
+{
+    return scrub->topic_count;
+}
+
+static void tell(const struct pass *pass, struct span topic, struct optional_u64 offset, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
+
+static void tell(const struct pass *pass, struct span topic, struct optional_u64 offset, const char *format,
+                 ...)
+{
+    char text[256];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    pass->verify->show(pass->verify->ctx,
+                       &(struct store_problem){.topic = topic, .offset = offset, .text = span_of(text)});
+}
+
+static const struct optional_u64 no_offset;
+
+static struct optional_u64 at_offset(uint64_t offset)
+{
+    return (struct optional_u64){true, offset};
+}
+
+static struct span name_of(const struct scrub_topic *topic)
+{
+    return topic->known ? (struct span){(const uint8_t *)topic->name, topic->name_size} : SPAN_ABSENT;
+}
+
+/* ------------------------------------------------------------------------------------------------- topics */
+
+static struct scrub_topic *find_place(struct scrub_topic *topics, size_t places, uint64_t topic_id)
+{
+    size_t at = (size_t)(topic_id * 0x9E3779B97F4A7C15u >> 20) & (places - 1);
+
+    while (topics[at].topic_id != 0 && topics[at].topic_id != topic_id)
+        at = (at + 1) & (places - 1);
+    return &topics[at];
+}
+
+static bool grow(struct store_scrub *scrub)
+{
+    size_t places = scrub->topic_places * 2;
+    struct scrub_topic *topics = calloc(places, sizeof(*topics));
+
+    if (topics == NULL)
+        return false;
+    for (size_t i = 0; i < scrub->topic_places; i++)
+        if (scrub->topics[i].topic_id != 0)
+            *find_place(topics, places, scrub->topics[i].topic_id) = scrub->topics[i];
+    free(scrub->topics);
+    scrub->topics = topics;
+    scrub->topic_places = places;
+    return true;
+}
+
+/* Reads its row: the first offset that is kept, and its name at the first time. */
+static enum ps_status look_up(const struct pass *pass, struct scrub_topic *topic)
+{
+    sqlite3_stmt *select = database_statement(pass->db, STATEMENT_SCRUB_TOPIC);
+    enum ps_status status = PS_OK;
+    int rc;
+
+    if (select == NULL)
+        return database_error(pass->db);
+    bind_u64(select, 1, topic->topic_id);
+    rc = sqlite3_step(select);
+    if (rc == SQLITE_ROW) {
+        struct span name = column_span(select, 0);
+
+        topic->first = column_u64(select, 1);
+        if (!topic->known) {
+            topic->name = malloc(name.size + 1);
+            if (topic->name == NULL)
+                status = PS_NO_MEMORY;
+            else
+                memcpy(topic->name, name.data, name.size);
+            topic->name_size = name.size;
+            topic->next = topic->first;
+            topic->known = status == PS_OK;
+        }
+    }
+    sqlite3_reset(select);
+    return status == PS_OK ? database_status(rc) : status;
+}
+
+static enum ps_status obtain(const struct pass *pass, uint64_t topic_id, struct scrub_topic **found)
+{
+    struct store_scrub *scrub = pass->scrub;
+    struct scrub_topic *topic = find_place(scrub->topics, scrub->topic_places, topic_id);
+    struct scrub_topic fresh = {.topic_id = topic_id};
+    enum ps_status status;
+
+    *found = topic;
+    if (topic->topic_id != 0)
+        return PS_OK;
+    if (2 * scrub->topic_count >= scrub->topic_places) {
+        if (!grow(scrub))
+            return PS_NO_MEMORY;
+        topic = find_place(scrub->topics, scrub->topic_places, topic_id);
+    }
+    status = look_up(pass, &fresh);
+    if (status != PS_OK)
+        return status;
+    *topic = fresh;
+    scrub->topic_count++;
+    *found = topic;
+    return PS_OK;
+}
+
+/* ------------------------------------------------------------------------------------------------ records */
+
+static bool is_text_or_blob(sqlite3_stmt *row, int column)
+{
+    int type = sqlite3_column_type(row, column);
+
+    return type == SQLITE_TEXT || type == SQLITE_BLOB;
+}
+
+static bool checksum_fits(sqlite3_stmt *row, const struct scrub_topic *topic)
+{
+    struct message message = {.offset = column_u64(row, 2),
+                              .published_at = sqlite3_column_int64(row, 3),
+                              .flags = (uint32_t)sqlite3_column_int64(row, 4),
+                              .publisher = column_span(row, 6),
+                              .key = column_span(row, 7),
+                              .payload = column_span(row, 9)};
+
+    return is_text_or_blob(row, 9) && record_checksum(name_of(topic), &message, column_span(row, 8)) ==
+                                          (uint64_t)sqlite3_column_int64(row, 5);
+}
+
+static enum ps_status check_order(const struct pass *pass, struct scrub_topic *topic, uint64_t offset)
+{
+    if (offset > topic->next) {
+        enum ps_status status = look_up(pass, topic);
+
+        if (status != PS_OK)
+            return status;
+        if (topic->next < topic->first)
+            topic->next = topic->first;
+    }
+    if (offset < topic->first)
+        return PS_OK; /* deleted, and not yet swept */
+    if (offset > topic->next)
+        tell(pass, name_of(topic), at_offset(topic->next), "offsets %llu to %llu are missing",
+             (unsigned long long)topic->next, (unsigned long long)offset - 1);
+    else if (offset < topic->next)
+        tell(pass, name_of(topic), at_offset(offset), "stands twice, or in the wrong place");
+    if (offset >= topic->next)
+        topic->next = offset + 1;
+    return PS_OK;
+}
+
+/* The epoch that holds the seq; none behind the last. */
+static enum ps_status find_epoch(struct pass *pass, uint64_t seq)
+{
+    struct store_scrub *scrub = pass->scrub;
+    sqlite3_stmt *select;
+    int rc;
+
+    if (pass->in_tail || (scrub->epoch.number != 0 && seq <= scrub->epoch.last_seq))
+        return PS_OK;
+    select = database_statement(pass->db, STATEMENT_SCRUB_EPOCH);
+    if (select == NULL)
+        return database_error(pass->db);
+    bind_u64(select, 1, seq);
+    rc = sqlite3_step(select);
+    scrub->epoch.number = 0;
+    if (rc == SQLITE_ROW) {
+        scrub->epoch.number = column_u64(select, 0);
+        scrub->epoch.first_seq = column_u64(select, 1);
+        scrub->epoch.last_seq = column_u64(select, 2);
+    }
+    pass->in_tail = rc == SQLITE_DONE;
+    sqlite3_reset(select);
+    return database_status(rc);
+}
+
+static bool run_leads_to(const struct scrub_topic *topic, uint64_t epoch, uint64_t offset, uint64_t seq)
+{
+    return topic->epoch == epoch && offset - topic->run.first_offset < topic->run.count &&
+           topic->run.first_seq + (offset - topic->run.first_offset) == seq;
+}
+
+static enum ps_status check_run(struct pass *pass, struct scrub_topic *topic, uint64_t offset, uint64_t seq)
+{
+    uint64_t epoch = pass->scrub->epoch.number;
+    sqlite3_stmt *select;
+    int rc;
+
+    if (seq < pass->scrub->epoch.first_seq) {
+        tell(pass, name_of(topic), at_offset(offset), "lies between two epochs of the index");
+        return PS_OK;
+    }
+    if (run_leads_to(topic, epoch, offset, seq))
+        return PS_OK;
+    select = database_statement(pass->db, STATEMENT_RUN_AT_OR_BELOW);
+    if (select == NULL)
+        return database_error(pass->db);
+    bind_u64(select, 1, epoch);
+    bind_u64(select, 2, topic->topic_id);
+    bind_u64(select, 3, offset);
+    rc = sqlite3_step(select);
+    topic->epoch = epoch;
+    topic->run = (struct store_run){0};
+    if (rc == SQLITE_ROW)
+        topic->run = (struct store_run){column_u64(select, 0), column_u64(select, 1), column_u64(select, 2)};
+    sqlite3_reset(select);
+    if (database_status(rc) == PS_OK && !run_leads_to(topic, epoch, offset, seq))
+        tell(pass, name_of(topic), at_offset(offset), "is not found by the index (epoch %llu)",
+             (unsigned long long)epoch);
+    return database_status(rc);
+}
+
+/* Behind the last epoch every seq has its record. */
+static void check_tail(const struct pass *pass, uint64_t seq)
+{
+    uint64_t before = pass->scrub->previous_seq;
+
+    if (pass->in_tail && before != 0 && before >= pass->scrub->epoch.last_seq && seq != before + 1)
+        tell(pass, SPAN_ABSENT, no_offset, "records with seq %llu to %llu are missing",
+             (unsigned long long)before + 1, (unsigned long long)seq - 1);
+}
+
+static enum ps_status check_record(struct pass *pass, sqlite3_stmt *row)
+{
+    struct store_scrub *scrub = pass->scrub;
+    uint64_t seq = column_u64(row, 0);
+    uint64_t offset = column_u64(row, 2);
+    int64_t published_at = sqlite3_column_int64(row, 3);
+    struct scrub_topic *topic;
+    enum ps_status status = find_epoch(pass, seq);
+
+    if (status == PS_OK)
+        status = obtain(pass, column_u64(row, 1), &topic);
+    if (status != PS_OK)
+        return status;
+    check_tail(pass, seq);
+    if (!topic->known) {
+        tell(pass, SPAN_ABSENT, no_offset,
+             "the record with seq %llu is of topic_id %llu, which does not exist", (unsigned long long)seq,
+             (unsigned long long)topic->topic_id);
+        return PS_OK;
+    }
+    status = check_order(pass, topic, offset);
+    if (status != PS_OK || offset < topic->first)
+        return status;
+    topic->last_seq = seq;
+    if (!checksum_fits(row, topic))
+        tell(pass, name_of(topic), at_offset(offset), "does not match its checksum (seq %llu)",
+             (unsigned long long)seq);
+    else if (published_at < scrub->published_at)
+        tell(pass, name_of(topic), at_offset(offset), "is older than the record before it (seq %llu)",
+             (unsigned long long)seq);
+    else
+        scrub->published_at = published_at;
+    return pass->in_tail ? PS_OK : check_run(pass, topic, offset, seq);
+}
+
+static void end_unreadable(const struct pass *pass, uint64_t seq)
+{
+    struct store_scrub *scrub = pass->scrub;
+
+    if (scrub->unreadable_from != 0)
+        tell(pass, SPAN_ABSENT, no_offset,
+             "records with seq %llu to %llu cannot be read: the file is damaged there",
+             (unsigned long long)scrub->unreadable_from, (unsigned long long)seq - 1);
+    scrub->unreadable_from = 0;
+}
+
+/* A page that was read without its seal must not stay where others would find it. */
+static void set_tolerance(const struct pass *pass, bool tolerated)
+{
+    vfs_tolerate(pass->db->handle, tolerated);
+    if (!tolerated)
+        sqlite3_db_release_memory(pass->db->handle);
+}
+
+/* Damage on the way: what of it is readable is read the next time, else it is passed over. */
+static void go_around(const struct pass *pass)
+{
+    struct store_scrub *scrub = pass->scrub;
+
+    if (scrub->tolerated_until <= scrub->at) {
+        tell(pass, SPAN_ABSENT, no_offset, "a page behind seq %llu is damaged: %s",
+             (unsigned long long)scrub->at - 1, sqlite3_errmsg(pass->db->handle));
+        scrub->tolerated_until = scrub->at + TOLERATED_ROWS;
+        return;
+    }
+    if (scrub->unreadable_from == 0)
+        scrub->unreadable_from = scrub->at;
+    scrub->at += SKIPPED_ROWS;
+    scrub->tolerated_until = scrub->at + TOLERATED_ROWS;
+}
+
+static bool is_damage(int rc)
+{
+    return rc == SQLITE_IOERR_DATA || (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_TOOBIG;
+}
+
+static enum ps_status step_records(struct pass *pass)
+{
+    struct store_scrub *scrub = pass->scrub;
+    bool tolerated = scrub->tolerated_until > scrub->at;
+    uint64_t end = tolerated && scrub->tolerated_until < scrub->end ? scrub->tolerated_until : scrub->end;
+    sqlite3_stmt *rows = database_statement(pass->db, STATEMENT_SCRUB_ROWS);
+    enum ps_status status = PS_OK;
+    unsigned count = 0;
+    int rc = SQLITE_NOMEM;
+    int code;
+
+    if (rows == NULL)
+        return database_error(pass->db);
+    bind_u64(rows, 1, scrub->at);
+    bind_u64(rows, 2, end);
+    if (tolerated)
+        set_tolerance(pass, true);
+    while (status == PS_OK && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
+        uint64_t seq = column_u64(rows, 0);
+
+        end_unreadable(pass, seq);
+        status = check_record(pass, rows);
+        if (status != PS_OK)
+            break;
+        scrub->previous_seq = seq;
+        scrub->at = seq + 1;
+        if (++count % CLOCK_EVERY == 0 && monotonic_us() >= pass->until)
+            break;
+    }
+    code = sqlite3_extended_errcode(pass->db->handle);
+    if (rc == SQLITE_DONE)
+        scrub->at = end;
+    else if (rc != SQLITE_ROW || status != PS_OK)
+        rc = code;
+    if (is_damage(rc)) {
+        go_around(pass);
+        status = PS_OK;
+        rc = SQLITE_DONE;
+    }
+    sqlite3_reset(rows);
+    if (tolerated)
+        set_tolerance(pass, false);
+    if (status == PS_OK)
+        status = database_status(rc);
+    if (status == PS_OK && scrub->at >= scrub->end) {
+        end_unreadable(pass, scrub->end);
+        scrub->stage = STAGE_TOPICS;
+    }
+    return status;
+}
+
+/* -------------------------------------------------------------------------------------------------- ends */
+
+static void check_end(const struct pass *pass, sqlite3_stmt *row)
+{
+    const struct store_scrub *scrub = pass->scrub;
+    uint64_t first = column_u64(row, 2);
+    uint64_t next = column_u64(row, 3);
+    struct span name = column_span(row, 1);
+    const struct scrub_topic *topic = find_place(scrub->topics, scrub->topic_places, column_u64(row, 0));
+    uint64_t seen = topic->topic_id != 0 && topic->next > first ? topic->next : first;
+
+    if (topic_validate(name) != PS_OK) {
+        tell(pass, SPAN_ABSENT, no_offset, "the name of topic_id %llu is no topic name",
+             (unsigned long long)column_u64(row, 0));
+        return;
+    }
+    if (first > next)
+        tell(pass, name, no_offset, "first_offset %llu lies behind next_offset %llu",
+             (unsigned long long)first, (unsigned long long)next);
+    /* Rows behind the end of the check are newer than what was seen. */
+    if (column_u64(row, 4) < scrub->end && seen < next)
+        tell(pass, name, at_offset(seen), "offsets %llu to %llu are missing at its end",
+             (unsigned long long)seen, (unsigned long long)next - 1);
+    else if (seen > next && topic->last_seq != 0 && scrub->epoch.number != 0 &&
+             topic->last_seq <= scrub->epoch.last_seq)
+        tell(pass, name, at_offset(next), "next_offset %llu is behind its records", (unsigned long long)next);
+}
+
+/* Each of the later stages shows 256 rows a step; fewer were the last. */
+static enum ps_status step_topics(struct pass *pass)
+{
+    struct store_scrub *scrub = pass->scrub;
+    sqlite3_stmt *rows = database_statement(pass->db, STATEMENT_SCRUB_TOPICS);
+    unsigned count = 0;
+    int rc;
+
+    if (rows == NULL)
+        return database_error(pass->db);
+    bind_u64(rows, 1, scrub->topic_id);
+    while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
+        scrub->topic_id = column_u64(rows, 0);
+        check_end(pass, rows);
+        count++;
+    }
+    sqlite3_reset(rows);
+    if (rc == SQLITE_DONE && count == 0) {
+        scrub->stage = STAGE_OFFSETS;
+        scrub->is_tolerant = false;
+        scrub->topic_id = 0;
+    }
+    return database_status(rc);
+}
+
+static void check_committed(const struct pass *pass, sqlite3_stmt *row, uint64_t newer)
+{
+    const struct store_scrub *scrub = pass->scrub;
+    uint64_t topic_id = column_u64(row, 0);
+    uint64_t offset = column_u64(row, 2);
+    uint64_t head = column_u64(row, 4);
+    const struct scrub_topic *topic = find_place(scrub->topics, scrub->topic_places, topic_id);
+    struct span id = column_span(row, 5);
+
+    if (topic->topic_id != 0 && topic->next > head)
+        head = topic->next;
+    if (!span_present(column_span(row, 3)))
+        tell(pass, SPAN_ABSENT, no_offset,
+             "there is a committed offset for topic_id %llu, which does not exist",
+             (unsigned long long)topic_id);
+    else if (!span_present(id))
+        tell(pass, column_span(row, 3), at_offset(offset),
+             "is committed for subscription_id %llu, which does not exist",
+             (unsigned long long)column_u64(row, 1));
+    else if (offset > head + newer)
+        tell(pass, column_span(row, 3), at_offset(offset),
+             "is committed for the subscriber %.*s, though the topic ends before offset %llu",
+             (int)(id.size < 100 ? id.size : 100), (const char *)id.data, (unsigned long long)head);
+}
+
+static enum ps_status read_mark(const struct pass *pass, uint64_t *mark)
+{
+    sqlite3_stmt *select = database_statement(pass->db, STATEMENT_HEAD);
+    int rc;
+
+    if (select == NULL)
+        return database_error(pass->db);
+    rc = sqlite3_step(select);
+    if (rc == SQLITE_ROW)
+        *mark = column_u64(select, 0);
+    sqlite3_reset(select);
+    return database_status(rc);
+}
+
+/* A topic cannot have grown by more than all of them together since its records were seen. */
+static enum ps_status step_offsets(struct pass *pass)
+{
+    struct store_scrub *scrub = pass->scrub;
+    sqlite3_stmt *rows = database_statement(pass->db, STATEMENT_SCRUB_OFFSETS);
+    uint64_t mark = scrub->end;
+    enum ps_status status = read_mark(pass, &mark);
+    unsigned count = 0;
+    int rc;
+
+    if (rows == NULL || status != PS_OK)
+        return rows == NULL ? database_error(pass->db) : status;
+    bind_u64(rows, 1, scrub->topic_id);
+    bind_u64(rows, 2, scrub->subscription_id);
+    while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
+        scrub->topic_id = column_u64(rows, 0);
+        scrub->subscription_id = column_u64(rows, 1);
+        check_committed(pass, rows, mark - scrub->end);
+        count++;
+    }
+    sqlite3_reset(rows);
+    if (rc == SQLITE_DONE && count == 0)
+        scrub->stage = STAGE_DONE;
+    return database_status(rc);
+}
+
+/* -------------------------------------------------------------------------------------------------- steps */
+
+static enum ps_status begin(const struct pass *pass)
+{
+    enum ps_status status = read_mark(pass, &pass->scrub->end);
+
+    pass->scrub->at = 1;
+    if (status == PS_OK)
+        pass->scrub->stage = STAGE_RECORDS;
+    return status;
+}
+
+static enum ps_status run_stage(struct pass *pass)
+{
+    switch (pass->scrub->stage) {
+    case STAGE_BEGIN:
+        return begin(pass);
+    case STAGE_RECORDS:
+        return step_records(pass);
+    case STAGE_TOPICS:
+        return step_topics(pass);
+    case STAGE_OFFSETS:
+        return step_offsets(pass);
+    default:
+        return PS_OK;
+    }
+}
+
+static enum ps_status carry_out(struct pass *pass)
+{
+    bool tolerated = pass->scrub->is_tolerant;
+    enum ps_status status;
+
+    if (tolerated)
+        set_tolerance(pass, true);
+    status = run_stage(pass);
+    if (tolerated)
+        set_tolerance(pass, false);
+    return status;
+}
+
+/* Damage in the small tables: they are read on without seals, and given up where that does not help. */
+static enum ps_status go_on(const struct pass *pass)
+{
+    struct store_scrub *scrub = pass->scrub;
+
+    tell(pass, SPAN_ABSENT, no_offset, "%s %s: %s",
+         scrub->stage == STAGE_TOPICS ? "the table of topics" : "the table of committed offsets",
+         scrub->is_tolerant ? "cannot be read" : "is damaged", sqlite3_errmsg(pass->db->handle));
+    if (scrub->is_tolerant)
+        scrub->stage++;
+    scrub->is_tolerant = !scrub->is_tolerant;
+    return PS_OK;
+}
+
+enum ps_status scrub_step(struct store_scrub *scrub, struct database *db, struct store_verify *verify)
+{
+    struct pass pass = {
+        .scrub = scrub, .db = db, .verify = verify, .until = monotonic_us() + verify->max_microseconds};
+    enum ps_status status;
+
+    do {
+        status = carry_out(&pass);
+        if (status != PS_OK && scrub->stage > STAGE_RECORDS &&
+            is_damage(sqlite3_extended_errcode(db->handle)))
+            status = go_on(&pass);
+    } while (status == PS_OK && scrub->stage != STAGE_DONE && monotonic_us() < pass.until);
+    verify->checked = scrub->at > 0 ? scrub->at - 1 : 0;
+    verify->total = scrub->end > 0 ? scrub->end - 1 : 0;
+    verify->done = scrub->stage == STAGE_DONE;
+    return status == PS_OK || status == PS_NO_MEMORY ? status : PS_STORAGE_FAILED;
+}
