@@ -158,7 +158,7 @@ void fill_close(struct fill *fill)
 
 void fill_remove(struct fill *fill)
 {
-    static const char *const names[] = {"psbroker.db", "psbroker.db-wal", "psbroker.db-shm"};
+    static const char *const names[] = {"psbroker.db", "psbroker.db-wal", "psbroker.db-shm", "psbroker.head"};
     char path[FILL_DIRECTORY_BYTES + 16];
 
     if (fill->keep != NULL)
