@@ -4,8 +4,8 @@
  *
  *   offset ─▶ slice, being sent │ reads: the awaited one │ ahead │ ahead │ …
  *
- * Once a slice showed how large the messages are, reads end where the next one is expected to begin, so that all
- * threads read for one cursor. One that was cut short leaves a hole, which is read when the cursor comes to it.
+ * The first slice is short. Once it showed how large the messages are, reads end where the next one is expected to
+ * begin, so that all threads read for one cursor. One that was cut short leaves a hole, which is read when the cursor comes to it.
  * Only whole slices are kept ahead: whatever else came back is read again when it is awaited, and judged then. */
 #include "history.h"
 
@@ -14,17 +14,17 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { MAX_EMPTY_READS = 8, CURSOR_READS = 3 };
+enum { MAX_EMPTY_READS = 8, CURSOR_READS = 3, FIRST_MESSAGES = 256 };
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
 
-/* As much as a socket is handed at a time. */
+/* Half of what a socket is handed at a time: one is sent while the other is read. */
 static uint64_t slice_bytes(const struct broker *broker)
 {
-    return broker->config.delivery_bytes;
+    return broker->config.delivery_bytes / 2;
 }
 
 static uint64_t history_end(const struct cursor *cursor)
@@ -250,11 +250,10 @@ static void read_ahead(struct cursor *cursor)
 static void start_awaited(struct cursor *cursor)
 {
     const struct slice *next = first_read(cursor);
-    uint64_t to = history_end(cursor);
+    uint64_t messages = cursor->stride > 0 ? cursor->stride : FIRST_MESSAGES;
+    uint64_t to = least(history_end(cursor), cursor->offset + messages);
     if (next != NULL)
         to = least(to, next->read.slice.read.from);
-    else if (cursor->stride > 0)
-        to = least(to, cursor->offset + cursor->stride);
     if (start(cursor, cursor->offset, to)) {
         cursor_move(cursor, CURSOR_READING);
         read_ahead(cursor);
