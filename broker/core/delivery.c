@@ -20,7 +20,7 @@ static void drop_held(struct attachment *a)
             cursor_drop_slice(cursor);
         }
     }
-    history_drop_early(a);
+    history_drop_early(a->session, a);
 }
 
 void attachment_schedule(struct attachment *a)

@@ -5,8 +5,9 @@
  *   offset ─▶ slice, being sent │ reads: the awaited one │ ahead │ ahead │ …
  *
  * The first slice is short. Once it showed how large the messages are, reads end where the next one is expected to
- * begin, so that all threads read for one cursor. One that was cut short leaves a hole, which is read when the cursor comes to it.
- * Only whole slices are kept ahead: whatever else came back is read again when it is awaited, and judged then. */
+ * begin, so that all threads read for one cursor. One that was cut short leaves a hole, which is read when the cursor
+ * comes to it. Only whole slices are kept ahead: whatever else came back is read again when it is awaited, and judged
+ * then; so is what came for a session that takes nothing. */
 #include "history.h"
 
 #include "attachment.h"
@@ -73,13 +74,13 @@ void history_forget(struct cursor *cursor)
         let_go(first_read(cursor));
 }
 
-void history_drop_early(struct attachment *a)
+void history_drop_early(struct session *session, const struct attachment *a)
 {
-    struct list *slices = &a->session->slices;
+    struct list *slices = &session->slices;
     for (struct list *node = slices->next, *next; node != slices; node = next) {
         struct slice *slice = LIST_OBJECT(node, struct slice, in_session);
         next = node->next;
-        if (slice->early && slice->cursor->attachment == a)
+        if (slice->early && (a == NULL || slice->cursor->attachment == a))
             discard(slice);
     }
 }

@@ -7,6 +7,7 @@
 
 enum { SLICE_RUNS = 512, SLICE_MAX_MESSAGES = 4096, SLICE_MICROSECONDS = 5000 };
 
+struct attachment;
 struct session;
 
 struct slice {
@@ -25,8 +26,8 @@ struct slice {
 void history_want(struct cursor *cursor);
 /* Lets go of the cursor's reads: of what came early now, of those under way when they are done. */
 void history_forget(struct cursor *cursor);
-/* What came early for a subscription that has no credit for it. */
-void history_drop_early(struct attachment *a);
+/* What came early for a subscription that has no credit for it, or (NULL) for a session that takes nothing. */
+void history_drop_early(struct session *session, const struct attachment *a);
 /* Gives free slots to the cursors that wait for one. May end attachments. */
 void history_next(struct session *session);
 

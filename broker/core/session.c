@@ -348,6 +348,7 @@ void session_writable(struct session *session)
 {
     if (session->state == SESSION_CLOSING)
         return;
+    session->took = true;
     if ((session->paused & PAUSE_OUTPUT) && !output_full(session))
         session_resume(session, PAUSE_OUTPUT);
     session_wants_pump(session);
@@ -359,6 +360,13 @@ void session_heard(struct session *session)
 {
     session->heard_ns = broker_now(session->broker);
     session->pinged = false;
+}
+
+void session_rest(struct session *session)
+{
+    if (!session->took && !session_has_room(session))
+        history_drop_early(session, NULL);
+    session->took = false;
 }
 
 static uint64_t await_hello(struct session *session, uint64_t now_ns)

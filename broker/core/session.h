@@ -74,6 +74,9 @@ bool session_greeted(const struct session *session);
 /* Bytes arrived (any): feeds the keep-alive clock. */
 void session_heard(struct session *session);
 
+/* A few times a second: what was read ahead for a peer that takes nothing is let go of. */
+void session_rest(struct session *session);
+
 /* The kernel took bytes: there may be room to deliver more, with the next flush. */
 void session_writable(struct session *session);
 

@@ -60,6 +60,7 @@ struct session {
     bool pinged;
     uint64_t taken;   /* bytes that the peer's system had confirmed when it was last asked */
     uint64_t charged; /* to broker.output: what is queued for it, and its slices in full */
+    bool took;        /* bytes, since the last session_rest() */
     bool producers_turn;
     unsigned paused; /* enum session_pause */
     struct quota window;

@@ -412,6 +412,8 @@ static void take_up_backlog(struct connection *connection)
 
 void connection_rest(struct connection *connection)
 {
+    if (connection->session != NULL)
+        session_rest(connection->session);
     frame_reader_rest(&connection->reader);
     outbox_rest(&connection->filling);
     outbox_rest(&connection->flying);

@@ -53,7 +53,7 @@ void connection_end(struct connection *connection);
 /* Sends what is queued. True: the session was called and may have more to send, or frames are left. */
 bool connection_end_of_turn(struct connection *connection);
 
-/* Gives back memory that only helps while it works. */
+/* Gives back memory that only helps while it works. Called a few times a second. */
 void connection_rest(struct connection *connection);
 
 /* Its deadline has passed. */

@@ -164,6 +164,39 @@ Test(delivery, what_was_read_ahead_is_dropped_when_the_credit_ends)
     ASSERT_NO_LEAKS();
 }
 
+Test(delivery, what_was_read_ahead_is_let_go_of_when_the_socket_takes_nothing)
+{
+    struct broker_config config = {.delivery_bytes = 1024};
+    struct world *world = world_new(&config);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    for (unsigned i = 0; i < 1000; i++)
+        publish(publisher, "A", "small");
+    client->slow = true;
+    struct client_frame frame = subscribe_frame("A", NULL);
+    frame.subscribe.start = (struct start_rule){.kind = START_BEGINNING};
+    frame.subscribe.start_given = true;
+    client_request(client, &frame);
+    world_settle(world);
+    for (unsigned i = 0; i < 3; i++) {
+        client_take(client);
+        world_settle(world);
+    }
+
+    session_rest(client->session);
+    cr_assert_gt(client->session->slots, 1u, "it took something since the last look");
+    session_rest(client->session);
+    cr_assert_eq(client->session->slots, 0u);
+
+    while (client->queued > 0) {
+        client_take(client);
+        world_settle(world);
+    }
+    expect_offsets(client, "A", 0, 1000);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(delivery, history_without_credit_does_not_hold_up_another_subscription)
 {
     struct broker_config config = {.delivery_bytes = 8192};
