@@ -8,6 +8,8 @@ from witness import Watched
 
 LEAST = 1000  # acknowledged messages between two kills
 LIVES = 8     # on one directory
+STORM = 2000          # durable subscribers
+STORM_SECONDS = 10    # until all are attached again
 LARGEST = 1_500_000  # acknowledged messages on one directory
 
 
@@ -93,8 +95,42 @@ def failpoint(builds, seed, seconds):
     return outcome
 
 
+def storm(builds, seed, seconds):
+    """Durable subscribers that all come back at once after a kill, several times on one directory."""
+    outcome = Outcome()
+    with Place() as place:
+        watched = Watched(place.path, seed, builds.test("crash", "witness"), builds.broker(), publishers=2, topics=41,
+                          cursors=STORM, live=0)
+        try:
+            watched.start()
+            count = max(1, round(seconds / 2))
+            watched.witness.ask(f"storm {count}")
+            watched.witness.answer("attached")
+            for _ in range(count):
+                time.sleep(watched.chance.random() / 4)
+                watched.broker.kill()
+                watched.start()
+                began = time.monotonic()
+                watched.witness.answer("attached")
+                if time.monotonic() - began > STORM_SECONDS:
+                    watched.complain(f"{STORM} subscribers were back after {time.monotonic() - began:.1f} s only")
+                outcome.injected += 1
+            watched.witness.answer("ended")
+            if not watched.witness.check():
+                watched.complain("the broker was lost while all was read")
+            outcome.violations += watched.finish()
+        except AssertionError as error:
+            outcome.violations += [str(error), *watched.close()]
+        outcome.acknowledged += watched.witness.totals["acknowledged"]
+        place.keep = bool(outcome.violations)
+        if place.keep:
+            outcome.violations.append(f"the files are in {place.path}")
+    return outcome
+
+
 FAULTS = [
     Fault("kill", "1", "SIGKILL at random moments under load", kill, share=12),
     Fault("failpoint", "2", "SIGKILL at labelled points of the source", failpoint, share=2),
+    Fault("storm", "25", "2,000 durable subscribers come back after a kill", storm, share=2),
     Fault("terminate", "23", "SIGTERM under load", terminate),
 ]

@@ -5,6 +5,8 @@
  * It outlives brokers that listen on the Unix socket SOCKET one after the other, and obeys lines on its stdin:
  *     load REPORT MOST   publish until the broker is gone, or MOST messages were acknowledged (0: no end); says
  *                        `acknowledged N` once REPORT were, then `ended` or `lost`
+ *     storm ROUNDS       keep CURSORS durable subscribers attached over that many restarts, which it does not cause; says
+ *                        `attached N` each time all are, then `ended`
  *     check              read everything through the broker: `checked`, or `lost`
  *     file PATH          read everything with SQLite: `checked`
  * Each answer goes on with sent=N acknowledged=N refused=N unknown=N violations=N, counted from the start, and comes
@@ -15,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 
 struct ledger_message witness_bytes(const struct psc_message *message)
 {
@@ -50,6 +54,10 @@ static const char *obey(struct witness *witness, char *line)
 
     if (sscanf(line, "load %llu %llu", &report, &most) == 2)
         return witness_load(witness, report, most) ? "ended" : "lost";
+    if (sscanf(line, "storm %llu", &most) == 1) {
+        witness_storm(witness, (unsigned)most);
+        return "ended";
+    }
     if (strcmp(line, "check\n") == 0)
         return witness_check(witness) ? "checked" : "lost";
     if (sscanf(line, "file %1023[^\n]", path) == 1) {
@@ -57,6 +65,17 @@ static const char *obey(struct witness *witness, char *line)
         return "checked";
     }
     return NULL;
+}
+
+/* A storm has thousands of connections. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static unsigned number(const char *text)
@@ -83,6 +102,8 @@ int main(int argc, char **argv)
     if (plan.publishers < 1 || plan.publishers > LEDGER_PUBLISHERS || plan.topics < 2 ||
         uv_loop_init(&witness.loop) != 0)
         return 2;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* a storm looks at nothing but its brokers */
+    allow_descriptors();
     signal(SIGPIPE, SIG_IGN); /* brokers die */
     witness.ledger = ledger_new(&plan);
     while (fgets(line, sizeof line, stdin) != NULL) {
