@@ -165,11 +165,13 @@ static void answer_message(const struct group *group, struct answer *answer, enu
 static void answer_group(struct answer *answer, const struct group *group)
 {
     const struct message *sent = group->sent;
+    /* The store wrote what became of them into the messages as received, too. */
+    const bool all_sent = sent == group->in->messages;
     struct answer own = {answer->runs + answer->count, 0, answer->index};
     for (uint32_t i = 0; i < group->in->count; i++) {
         enum ps_status status = group->in->messages[i].status;
         uint64_t offset = 0;
-        if (status == PS_OK || sent == group->in->messages) {
+        if (all_sent || status == PS_OK) {
             enum ps_status op = group->write.op.status;
             status = op == PS_OK ? sent->status : op;
             offset = sent->offset;

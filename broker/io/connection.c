@@ -480,7 +480,8 @@ static void bound_kernel_memory(struct connection *connection)
         setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
-enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role)
+enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role,
+                                 bool *waits)
 {
     struct connection *connection = calloc(1, sizeof *connection);
     struct sockaddr_storage peer;
@@ -488,6 +489,7 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
     enum ps_status status;
     int code;
 
+    *waits = true;
     if (connection == NULL)
         return PS_NO_MEMORY;
     connection->owner = owner;
@@ -503,6 +505,7 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
     }
     connection->handle.data = connection;
     connections_add(owner, connection);
+    *waits = false;
     if ((code = uv_accept(listener, &connection->stream)) != 0) {
         status = uv_status(code);
         goto with_handle;

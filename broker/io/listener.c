@@ -1,7 +1,7 @@
 /* Out of room (which its owner keeps below the limit of file descriptors; or enough of them for one
  * turn) a listener does not call uv_accept(): libuv then stops watching the socket until it is called, so waiting
  * costs nothing and newcomers queue in the kernel. Should descriptors run out all the same, libuv itself closes the newcomer
- * with a descriptor it keeps in reserve. */
+ * with a descriptor it keeps in reserve. Without memory for a connection the newcomer waits too, and is tried again in time. */
 #include "listener.h"
 
 #include "connection.h"
@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BACKLOG = 512 };
+enum { BACKLOG = 512, RETRY_MS = 200 };
 
 struct listener {
     union {
@@ -23,6 +23,7 @@ struct listener {
         uv_tcp_t tcp;
         uv_pipe_t pipe;
     };
+    uv_timer_t retry; /* there was no memory for a connection */
     struct listener_config config;
     struct address address;
     bool waiting; /* a peer is not accepted yet */
@@ -30,11 +31,18 @@ struct listener {
     void *stopped_ctx;
 };
 
+static void retry_cb(uv_timer_t *timer)
+{
+    listener_resume(timer->data);
+}
+
 static void accept_one(struct listener *listener)
 {
-    enum ps_status status =
-        connection_accept(listener->config.connections, &listener->stream, listener->address.role);
+    enum ps_status status = connection_accept(listener->config.connections, &listener->stream,
+                                              listener->address.role, &listener->waiting);
 
+    if (listener->waiting)
+        uv_timer_start(&listener->retry, retry_cb, RETRY_MS, 0);
     if (status != PS_OK)
         logger_event(&listener->config.logger, LOG_LEVEL_WARNING, "accept_failed", "reason=%s",
                      ps_status_name(status));
@@ -134,7 +142,7 @@ static int learn_port(struct listener *listener)
     return uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&listener->address.socket, &length);
 }
 
-static void closed_cb(uv_handle_t *handle)
+static void retry_closed_cb(uv_handle_t *handle)
 {
     struct listener *listener = handle->data;
     void (*stopped)(void *) = listener->stopped;
@@ -143,6 +151,13 @@ static void closed_cb(uv_handle_t *handle)
     free(listener);
     if (stopped != NULL)
         stopped(ctx);
+}
+
+static void closed_cb(uv_handle_t *handle)
+{
+    struct listener *listener = handle->data;
+
+    uv_close((uv_handle_t *)&listener->retry, retry_closed_cb);
 }
 
 enum ps_status listener_start(const struct listener_config *config, const struct address *address,
@@ -172,6 +187,8 @@ enum ps_status listener_start(const struct listener_config *config, const struct
         return uv_status(code);
     }
     listener->handle.data = listener;
+    uv_timer_init(config->loop, &listener->retry);
+    listener->retry.data = listener;
     code = tcp ? bind_tcp(listener) : bind_unix(listener);
     if (code == 0)
         code = uv_listen(&listener->stream, BACKLOG, connection_cb);

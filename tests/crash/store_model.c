@@ -294,17 +294,6 @@ uint64_t model_count(const struct model *model)
     return count;
 }
 
-void tell_injected(uint64_t faults, uint64_t messages)
-{
-    const char *path = getenv("PSBROKER_TALLY");
-    FILE *file = path != NULL ? fopen(path, "a") : NULL;
-    if (file == NULL)
-        return;
-    fprintf(file, "injected %llu faults, checked %llu acknowledged messages\n", (unsigned long long)faults,
-            (unsigned long long)messages);
-    fclose(file);
-}
-
 void model_check_file(const struct model *model, const char *directory)
 {
     char path[128];

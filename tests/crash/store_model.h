@@ -5,6 +5,7 @@
 
 #include "caller.h"
 #include "dice.h"
+#include "tally.h"
 
 enum {
     MODEL_TOPICS = 5,
@@ -62,8 +63,5 @@ void model_adopt(struct model *model, struct caller *caller);
 uint64_t model_count(const struct model *model);
 /* SQLite's own check of the file, and that people see as many messages. */
 void model_check_file(const struct model *model, const char *directory);
-
-/* What a run comes to, appended to the file PSBROKER_TALLY of the environment, as Criterion keeps what is printed. */
-void tell_injected(uint64_t faults, uint64_t messages);
 
 #endif

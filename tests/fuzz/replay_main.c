@@ -154,6 +154,8 @@ int main(int argc, char **argv)
     bool made = true;
     for (uint64_t i = 0; made && sound && i < runs; i++)
         made = run_made(inputs, count, strtoull(argv[3], NULL, 0) + i, argv[4]);
+    if (runs > 0 && made && sound)
+        fprintf(stderr, "injected %s faults\n", argv[2]);
     if (runs > 0)
         printf("%s %zu - %s inputs made of seed %s on\n", made && sound ? "ok" : "not ok", count + 3, argv[2],
                argv[3]);

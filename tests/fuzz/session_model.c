@@ -1,5 +1,6 @@
 #include "session_model.h"
 
+#include "own_work.h"
 #include "topic.h"
 
 #include <criterion/criterion.h>
@@ -21,6 +22,7 @@ struct model_topic {
     uint8_t name[TOPIC_MAX_BYTES];
     size_t name_size;
     uint64_t id;
+    bool is_deleted;
     struct kept_list log; /* by offset */
 };
 
@@ -29,6 +31,8 @@ struct durable {
     uint8_t name[2 * TOPIC_MAX_BYTES + 1];
     size_t name_size;
     uint64_t acked[TOPICS]; /* most that was rightly acknowledged */
+    uint64_t done[TOPICS];  /* most that was said to be committed since it was moved or forgotten */
+    unsigned moves;
 };
 struct stored_id {
     uint64_t id;
@@ -43,6 +47,7 @@ struct request {
     uint8_t *topics;           /* of each message */
     struct ack ack;
     size_t ack_topic;
+    unsigned ack_moves;
     uint8_t filter[TOPIC_MAX_BYTES];
     size_t filter_size;
     size_t durable; /* DURABLES: none */
@@ -206,6 +211,7 @@ static void learn_append(struct model *model, const struct store_append *append)
     struct model_topic *topic = &model->topics[index];
     cr_assert(topic->log.count == 0 || topic->id == append->topic_id, "another id for the same topic");
     topic->id = append->topic_id;
+    topic->is_deleted = false;
     for (uint32_t i = 0; i < append->count; i++) {
         const struct message *message = &append->messages[i];
         if (message->status != PS_OK)
@@ -229,6 +235,15 @@ static void learn_offset(const struct model *model, const struct store_offset *o
               "committed beyond what was acknowledged");
 }
 
+/* It begins anew: what was committed does not count any more. */
+static void learn_move(struct model *model, struct span id, struct span filter)
+{
+    size_t index = durable_of(model, id, filter);
+    cr_assert(index < DURABLES);
+    model->durables[index].moves++;
+    memset(model->durables[index].done, 0, sizeof model->durables[index].done);
+}
+
 static void learn(struct model *model, const struct store_op *op)
 {
     if (op->status != PS_OK)
@@ -237,6 +252,12 @@ static void learn(struct model *model, const struct store_op *op)
         learn_append(model, &op->append);
     for (size_t i = 0; op->kind == STORE_OFFSETS && i < op->offsets.count; i++)
         learn_offset(model, &op->offsets.items[i]);
+    if (op->kind == STORE_DELETE_TOPIC)
+        model->topics[topic_of(model, op->delete_topic.topic)].is_deleted = true;
+    if (op->kind == STORE_SEEK)
+        learn_move(model, op->seek.id, op->seek.filter);
+    if (op->kind == STORE_FORGET)
+        learn_move(model, op->forget.id, op->forget.filter);
     if (op->kind == STORE_ATTACH) {
         model->ids = more(model->ids, model->id_count, &model->id_room, sizeof *model->ids);
         model->ids[model->id_count++] = (struct stored_id){
@@ -249,8 +270,10 @@ static enum ps_status watched_commit(struct store *store, struct store_op **ops,
 {
     struct watched *watched = (struct watched *)store;
     enum ps_status status = store_commit(watched->real, ops, count, state);
+    own_work_begin();
     for (size_t i = 0; i < count; i++)
         learn(watched->model, ops[i]);
+    own_work_end();
     return status;
 }
 
@@ -378,6 +401,7 @@ static void note_ack(struct model *model, unsigned client, struct request *reque
     request->ack_topic = topic_of(model, ack->topic);
     if (subscription == NULL || subscription->durable == DURABLES || request->ack_topic == TOPICS)
         return;
+    request->ack_moves = model->durables[subscription->durable].moves;
     uint64_t *acked = &model->durables[subscription->durable].acked[request->ack_topic];
     if (ack->next_offset <= subscription->topics[request->ack_topic].next && ack->next_offset > *acked)
         *acked = ack->next_offset;
@@ -469,7 +493,9 @@ static void check_refused(const struct model *model, const struct request *reque
         return;
     const struct kept_list *log = &model->topics[request->topics[index]].log;
     for (size_t i = 0; i < log->count; i++)
-        cr_assert_not(!log->items[i].claimed && same(&log->items[i].message, message), "refused and stored");
+        cr_assert(log->items[i].claimed || !same(&log->items[i].message, message),
+                  "message %zu of request %llu, refused, is stored at %zu", index,
+                  (unsigned long long)request->id, i);
 }
 
 static void check_error(const struct protocol_error *error)
@@ -525,6 +551,9 @@ static void told_subscribed(struct model *model, unsigned client, const struct s
         cr_assert(topic < TOPICS && !subscription->topics[topic].is_known, "a start that is none");
         subscription->topics[topic].is_known = true;
         subscription->topics[topic].next = subscribed->starts[i].offset;
+        cr_assert(request->durable == DURABLES ||
+                      subscribed->starts[i].offset >= model->durables[request->durable].done[topic],
+                  "a committed offset is lost");
     }
     request->answered = !subscribed->more;
 }
@@ -589,6 +618,14 @@ static void end_by_wish(struct model *model, unsigned client, uint64_t number)
     }
 }
 
+static void note_done(struct model *model, const struct subscription *subscription,
+                      const struct request *request)
+{
+    struct durable *durable = &model->durables[subscription->durable];
+    if (durable->moves == request->ack_moves && request->ack.next_offset > durable->done[request->ack_topic])
+        durable->done[request->ack_topic] = request->ack.next_offset;
+}
+
 static void told_done(struct model *model, unsigned client, struct optional_u64 id)
 {
     struct request *request = request_of(&model->connections[client], id);
@@ -598,6 +635,7 @@ static void told_done(struct model *model, unsigned client, struct optional_u64 
         cr_assert(subscription != NULL && request->ack_topic < TOPICS, "acknowledged for nothing");
         cr_assert(request->ack.next_offset <= subscription->topics[request->ack_topic].next,
                   "more was acknowledged than given");
+        note_done(model, subscription, request);
         break;
     }
     case CLIENT_DETACH:
@@ -686,4 +724,21 @@ void model_told(struct model *model, unsigned client, const struct server_frame 
     default:
         cr_assert(false, "kind %d", (int)frame->kind);
     }
+}
+
+uint64_t model_given(const struct model *model, unsigned client, uint64_t number)
+{
+    const struct subscription *subscription = subscription_of(model, client, number);
+    uint64_t given = 0;
+    cr_assert_not_null(subscription);
+    for (size_t i = 0; i < model->topic_count; i++) {
+        struct span name = {model->topics[i].name, model->topics[i].name_size};
+        if (model->topics[i].log.count == 0 || model->topics[i].is_deleted ||
+            !filter_match((struct span){subscription->filter, subscription->filter_size}, name))
+            continue;
+        cr_assert(subscription->topics[i].next == model->topics[i].log.count, "the end of %.*s is missing",
+                  (int)name.size, (const char *)name.data);
+        given += model->topics[i].log.count;
+    }
+    return given;
 }

@@ -6,7 +6,8 @@
  *   refused is not in the log. Offsets are gapless, and follow the order in which one connection sent.
  * - What is delivered is in the log by then, byte for byte, matches the filter, stays within the credit and goes on
  *   without a hole but for a Gap.
- * - What is committed for a durable subscription was acknowledged by one that had been given it. */
+ * - What is committed for a durable subscription was acknowledged by one that had been given it, and what was said to be
+ *   committed is where it goes on. */
 #ifndef PSBROKER_FUZZ_SESSION_MODEL_H
 #define PSBROKER_FUZZ_SESSION_MODEL_H
 
@@ -34,6 +35,8 @@ void model_sent(struct model *model, unsigned client, const struct client_frame 
 void model_told(struct model *model, unsigned client, const struct server_frame *frame);
 /* Every request of that connection was answered. */
 void model_rests(const struct model *model, unsigned client);
+/* That subscription was given every topic that is not deleted to its end; how many messages were ever in them. */
+uint64_t model_given(const struct model *model, unsigned client, uint64_t subscription);
 /* The next offset it expects in the topic of that subscription; 0: not known. */
 uint64_t model_next(const struct model *model, unsigned client, uint64_t subscription, struct span topic);
 

@@ -1,9 +1,11 @@
 #include "failing_memory.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
-static bool armed, for_good, paused, failed;
-static size_t left;
+static atomic_bool armed, for_good, failed;
+static atomic_size_t left;
+static _Thread_local bool paused;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -12,17 +14,23 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *place, size_t size);
 
+static void arm(size_t count, bool all_that_follow)
+{
+    armed = false;
+    left = count;
+    for_good = all_that_follow;
+    paused = failed = false;
+    armed = true;
+}
+
 void memory_fails_after(size_t count)
 {
-    left = count;
-    armed = true;
-    for_good = paused = failed = false;
+    arm(count, false);
 }
 
 void memory_fails_from(size_t count)
 {
-    memory_fails_after(count);
-    for_good = true;
+    arm(count, true);
 }
 
 void memory_pause(void)
@@ -43,11 +51,15 @@ bool memory_failed(void)
 
 bool memory_is_to_fail(void)
 {
-    if (!armed || paused || (failed && !for_good))
+    if (!armed || paused)
         return false;
-    failed = left == 0;
-    left -= !failed;
-    return failed;
+    size_t before = left;
+    while (before > 0 && !atomic_compare_exchange_weak(&left, &before, before - 1))
+        ;
+    if (before > 0)
+        return false;
+    bool was = atomic_exchange(&failed, true);
+    return for_good || !was;
 }
 
 void *__wrap_malloc(size_t size)

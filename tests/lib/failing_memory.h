@@ -1,5 +1,5 @@
 /* Makes the Nth allocation of the code under test fail. Link with failing_memory.c and
- * -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc. One thread. */
+ * -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc. Allocations of all threads count. */
 #ifndef PSBROKER_TESTS_FAILING_MEMORY_H
 #define PSBROKER_TESTS_FAILING_MEMORY_H
 
@@ -12,7 +12,7 @@ void memory_fails_after(size_t count);
 void memory_fails_from(size_t count);
 /* For allocators that the linker does not see: counts one allocation, and says whether it has to fail. */
 bool memory_is_to_fail(void);
-/* Lets the allocations in between alone. */
+/* Lets the allocations of this thread in between alone. */
 void memory_pause(void);
 void memory_resume(void);
 /* No more failures; whether one happened since it was armed. */

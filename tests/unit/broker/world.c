@@ -1,12 +1,15 @@
 #include "world.h"
 
 #include "broker_state.h"
+#include "own_work.h"
 #include "session_state.h"
 #include "store_memory.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+void (*own_work)(bool begins);
 
 /* The test's own memory: a sweep over failing allocations lets one fail, and not the next. */
 static void *ours(size_t size)
@@ -275,6 +278,7 @@ void world_pass(struct world *world, uint64_t ms)
 static void keep(struct client *client, const uint8_t *head, size_t head_size, const uint8_t *tail,
                  size_t tail_size)
 {
+    own_work_begin();
     size_t size = head_size + tail_size;
     struct received *received = ours(sizeof *received + size);
     *received = (struct received){0};
@@ -291,6 +295,7 @@ static void keep(struct client *client, const uint8_t *head, size_t head_size, c
     client->sent += size;
     if (client->slow)
         client->queued += size;
+    own_work_end();
 }
 
 static bool io_send(void *ctx, const struct server_frame *frame)
