@@ -31,9 +31,17 @@ def upgrade(builds, seed, seconds):
     return outcome
 
 
+def core_allocations(builds, seed, seconds):
+    stride = {"SWEEP_STRIDE": str(max(1, int(60 / seconds)))}
+    outcome = run_program(criterion(builds.test("unit", "broker", "test_broker_memory_sweep")), seed, stride)
+    outcome.add(run_program(criterion(builds.test("unit", "broker", "test_io_memory_sweep")), seed, {"SWEEP_STRIDE": "5"}))
+    return outcome
+
+
 FAULTS = [
     Fault("power-cut", "3", "power cut: unsynced sectors dropped, torn and reordered", power_cuts),
     Fault("disk-calls", "5, 6, 7, 8", "each call to the disk fails, syncs too: error, full, short write", disk_calls),
     Fault("allocations", "10", "each allocation of the store fails", allocations),
     Fault("upgrade", "29", "stores of each released schema are opened", upgrade, share=0.1),
+    Fault("core-allocations", "10", "each allocation of decoding, sessions, delivery and a whole server fails", core_allocations),
 ]

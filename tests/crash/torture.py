@@ -17,12 +17,13 @@ import sys
 import time
 
 import faults_floods
+import faults_fuzz
 import faults_kill
 import faults_sweep
 from fault import Builds, Outcome
 
 # One entry for each fault. Others: a module faults_NAME.py with a list FAULTS, added here.
-FAULTS = [*faults_kill.FAULTS, *faults_sweep.FAULTS, *faults_floods.FAULTS]
+FAULTS = [*faults_kill.FAULTS, *faults_sweep.FAULTS, *faults_floods.FAULTS, *faults_fuzz.FAULTS]
 
 SECONDS_A_TURN = 20
 
