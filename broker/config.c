@@ -197,6 +197,11 @@ static bool apply_publish_memory(struct scan *scan, const char *value)
                         &scan->config->broker.publish_total);
 }
 
+static bool apply_receive_memory(struct scan *scan, const char *value)
+{
+    return size_between(scan, "receive-memory", value, 1 << 20, 64ull << 30, &scan->config->limits.arriving);
+}
+
 static bool apply_send_memory(struct scan *scan, const char *value)
 {
     return size_between(scan, "send-memory", value, 1 << 20, 64ull << 30, &scan->config->broker.send_total);
@@ -309,6 +314,8 @@ static const struct option_row options[] = {
      "memory for the places of all subscriptions in all their topics (about 300 bytes each)"},
     {"publish-window", "SIZE", "16M", apply_publish_window, "unanswered publications of one connection"},
     {"publish-memory", "SIZE", "64M", apply_publish_memory, "unanswered publications of all connections"},
+    {"receive-memory", "SIZE", "256M", apply_receive_memory,
+     "frames above 128 KiB that are arriving, of all connections"},
     {"send-memory", "SIZE", "256M", apply_send_memory,
      "queued for the sockets of all connections; beyond it each gets 16 KiB at a time"},
     {"disk-floor", "SIZE", "64M", apply_disk_floor, "with less free space publications are refused"},

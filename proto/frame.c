@@ -249,6 +249,12 @@ size_t frame_reader_pending(const struct frame_reader *reader)
     return reader->end - reader->begin;
 }
 
+size_t frame_reader_frame(const struct frame_reader *reader)
+{
+    size_t frame;
+    return look_ahead(reader, &frame) == PS_OK ? frame : 0;
+}
+
 void frame_put_header(uint8_t place[FRAME_HEADER_BYTES], uint32_t body_size)
 {
     place[0] = (uint8_t)(body_size >> 24);

@@ -75,6 +75,9 @@ void frame_reader_rest(struct frame_reader *reader);
 /* Bytes that were received and not handed out: while there are any, the assembly clock of a connection runs. */
 size_t frame_reader_pending(const struct frame_reader *reader);
 
+/* Bytes that the first of them will take as a frame, with its header; 0 while that is not known. */
+size_t frame_reader_frame(const struct frame_reader *reader);
+
 /* Writes the length of a body in front of it. */
 void frame_put_header(uint8_t place[FRAME_HEADER_BYTES], uint32_t body_size);
 

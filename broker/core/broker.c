@@ -169,6 +169,11 @@ enum ps_status broker_accepts(const struct broker *broker)
     return broker->phase >= BROKER_FAILING ? PS_STORAGE_FAILED : PS_DRAINING;
 }
 
+bool broker_takes_more(const struct broker *broker)
+{
+    return !broker->publishers_paused;
+}
+
 void broker_arm(struct broker *broker, uint64_t at_ns)
 {
     if (at_ns >= broker->armed_ns)

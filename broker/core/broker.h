@@ -67,6 +67,9 @@ bool broker_load_failed(const struct broker *broker);
  * their turn. */
 bool broker_flush(struct broker *broker);
 
+/* False: uncommitted publications of all connections fill their budget; after a flush it may be otherwise. */
+bool broker_takes_more(const struct broker *broker);
+
 /* The store's state changed by its own work, not by a write. In order with completions of writes. */
 void broker_store_worked(struct broker *broker, const struct store_state *state);
 

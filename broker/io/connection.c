@@ -16,6 +16,7 @@
  *                     CLOSING -> freed in the close callback (libuv calls those of pending requests first)
  *
  * Failure modes: a peer that sends part of a frame and no more is refused after its time;
+ * one that sends part of a large one waits until those before it have come or were refused;
  * one that does not read is bounded by the session's view of queued(); one that is dead while the
  * connection ends, by the deadline of the state. A paused connection has no running clock. A buffer full of small
  * requests with much work or large answers behind each is left alone as soon as the session pauses, and after
@@ -89,6 +90,7 @@ static void close_now(struct connection *connection)
         return;
     move(connection, CONNECTION_CLOSING);
     connections_greeted(connection->owner, connection);
+    connections_arrive(connection->owner, connection, 0);
     session_free(connection->session);
     connection->session = NULL;
     uv_close(&connection->handle, closed_cb);
@@ -101,6 +103,7 @@ void connection_end(struct connection *connection)
         return;
     move(connection, CONNECTION_ENDING);
     connections_greeted(connection->owner, connection);
+    connections_arrive(connection->owner, connection, 0);
     set_deadline(connection, connection->owner->deadlines.send_ms);
     mark_dirty(connection);
 }
@@ -330,6 +333,19 @@ static void leave_backlog(struct connection *connection)
         mark_dirty(connection);
 }
 
+/* What does not fit into a block is only read on when there is memory for it among all. False: it waits. */
+static bool may_arrive(struct connection *connection)
+{
+    size_t frame = frame_reader_frame(&connection->reader);
+
+    if (connection->backlog || connection->paused || frame <= FRAME_BUFFER_BYTES)
+        frame = 0; /* nothing more of it comes for now */
+    if (connections_arrive(connection->owner, connection, frame))
+        return true;
+    connection->deadline_ms = 0;
+    return false;
+}
+
 /* The frames that are complete, until the session pauses or the others have waited long enough. */
 static void receive_burst(struct connection *connection)
 {
@@ -364,6 +380,8 @@ static void receive_burst(struct connection *connection)
     else if (any || connection->deadline_ms == 0 || pieces > connection->pieces)
         set_deadline(connection, connection->owner->deadlines.assembly_ms);
     connection->pieces = pieces;
+    if (!may_arrive(connection))
+        uv_read_stop(&connection->stream);
 }
 
 static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
@@ -394,9 +412,12 @@ static void read_cb(uv_stream_t *stream, ssize_t size, const uv_buf_t *place)
 
 static void read_on(struct connection *connection)
 {
+    if (!may_arrive(connection))
+        return;
     if (frame_reader_pending(&connection->reader) > 0)
         set_deadline(connection, connection->owner->deadlines.assembly_ms);
-    if (uv_read_start(&connection->stream, place_cb, read_cb) != 0)
+    int code = uv_read_start(&connection->stream, place_cb, read_cb);
+    if (code != 0 && code != UV_EALREADY)
         connection_end(connection);
 }
 
@@ -410,8 +431,16 @@ static void take_up_backlog(struct connection *connection)
         read_on(connection);
 }
 
+void connection_go_on(struct connection *connection)
+{
+    if (!connection->paused)
+        read_on(connection);
+}
+
 void connection_rest(struct connection *connection)
 {
+    if (!list_empty(&connection->in_arriving))
+        session_heard(connection->session); /* nothing could be heard */
     if (connection->session != NULL)
         session_rest(connection->session);
     frame_reader_rest(&connection->reader);
@@ -494,6 +523,7 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
         return PS_NO_MEMORY;
     connection->owner = owner;
     list_init(&connection->in_greeting);
+    list_init(&connection->in_arriving);
     owner->accepted++;
     if (listener->type == UV_TCP)
         code = uv_tcp_init(owner->loop, &connection->tcp);

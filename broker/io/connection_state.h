@@ -27,6 +27,8 @@ struct connection {
     struct connection *next_dirty;
     struct list in_greeting; /* in owner->greeting while it is open and before Hello */
     struct host *host;       /* NULL: no limit by address */
+    struct list in_arriving; /* in owner->arriving_waiters: the socket is not read meanwhile */
+    uint64_t arriving;       /* charged to owner->arriving */
     bool served;             /* was not refused */
     bool lingering;          /* counted as such */
     bool dirty;
@@ -77,6 +79,13 @@ enum ps_status connections_admit(struct connections *connections, struct connect
 /* It is one of those before Hello; one too many, and the oldest is refused. Until it greeted or ends. */
 void connections_await_hello(struct connections *connections, struct connection *connection);
 void connections_greeted(struct connections *connections, struct connection *connection); /* idempotent */
+
+/* A frame of this size is arriving, 0 for none or a small one. False: it has to wait for others, and
+ * connection_go_on() will be called. Replaces what the connection asked for before. */
+bool connections_arrive(struct connections *connections, struct connection *connection, size_t frame);
+
+/* The frame it waited with may arrive. */
+void connection_go_on(struct connection *connection);
 
 /* The connection's place among all: in from its accept to its end, and in the turn while it is dirty. */
 void connections_add(struct connections *connections, struct connection *connection);

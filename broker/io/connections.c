@@ -3,6 +3,7 @@
 #include "connections.h"
 
 #include "arena.h"
+#include "broker.h"
 #include "connection_state.h"
 #include "uv_status.h"
 
@@ -71,6 +72,44 @@ void connections_await_hello(struct connections *connections, struct connection 
     connections->greeting_count++;
 }
 
+static bool may_begin(const struct connections *connections, size_t frame)
+{
+    const struct quota *arriving = &connections->arriving;
+
+    return broker_takes_more(connections->broker) &&
+           (arriving->used == 0 || arriving->used + frame <= arriving->limit);
+}
+
+/* In order, so that a large one is not overtaken for ever. */
+static void serve_arrivals(struct connections *connections)
+{
+    struct list *waiters = &connections->arriving_waiters;
+
+    while (!list_empty(waiters)) {
+        struct connection *first = LIST_OBJECT(waiters->next, struct connection, in_arriving);
+        size_t frame = frame_reader_frame(&first->reader);
+        if (!may_begin(connections, frame))
+            return;
+        list_remove(&first->in_arriving);
+        first->arriving = frame;
+        quota_charge(&connections->arriving, frame);
+        connection_go_on(first);
+    }
+}
+
+bool connections_arrive(struct connections *connections, struct connection *connection, size_t frame)
+{
+    if (frame == connection->arriving && list_empty(&connection->in_arriving))
+        return true;
+    quota_release(&connections->arriving, connection->arriving);
+    connection->arriving = 0;
+    list_remove(&connection->in_arriving);
+    if (frame > 0)
+        list_append(&connections->arriving_waiters, &connection->in_arriving);
+    serve_arrivals(connections);
+    return list_empty(&connection->in_arriving);
+}
+
 static void unmark_dirty(struct connections *connections, struct connection *connection)
 {
     struct connection **at = &connections->dirty;
@@ -110,6 +149,7 @@ bool connections_flush(struct connections *connections)
     bool more = false;
 
     connections->dirty = NULL;
+    serve_arrivals(connections); /* commits may have made room */
     while (list != NULL) {
         struct connection *connection = list;
         list = connection->next_dirty;
@@ -144,6 +184,8 @@ enum ps_status connections_init(struct connections *connections, uv_loop_t *loop
                    .local = limits->local},
     };
     list_init(&connections->greeting);
+    list_init(&connections->arriving_waiters);
+    connections->arriving.limit = limits->arriving != 0 ? limits->arriving : 256 * 1024 * 1024;
     connections->hosts = (struct hosts){.max_connections = connections->limits.per_address,
                                         .topic_rate = connections->limits.topic_rate,
                                         .local = limits->local};

@@ -4,6 +4,7 @@
 
 #include "frame.h"
 #include "hosts.h"
+#include "quota.h"
 #include "status.h"
 #include "turn.h"
 
@@ -24,6 +25,7 @@ struct connection_limits {
     uint32_t greeting;    /* that have not said Hello: the one that waited longest makes way; 512 */
     uint32_t per_address; /* 256 */
     uint32_t topic_rate;  /* new topics a second for one address; 100 */
+    uint64_t arriving;    /* bytes of large frames that are arriving; 256 MiB */
     bool local;           /* the last two for loopback and Unix sockets too */
 };
 
@@ -45,7 +47,9 @@ struct connections {
     struct list greeting;            /* connections before Hello, oldest first */
     uint32_t served, greeting_count; /* not refused; of those, before Hello */
     uint32_t lingering;
-    uint32_t accepted; /* in this turn */
+    uint32_t accepted;            /* in this turn */
+    struct quota arriving;        /* frames that have a buffer of their own */
+    struct list arriving_waiters; /* connections whose frame is to get one, in order */
     struct connection *all, *dirty;
     struct arena *arena;        /* spare, for the next frame */
     struct buffer_pool buffers; /* what is received into */

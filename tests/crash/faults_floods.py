@@ -30,6 +30,7 @@ FAULTS = [
     Fault("descriptors", "11", "64 file descriptors, 200 clients", flood("Descriptors")),
     Fault("half-open", "14", "peers that answer nothing any more", flood("HalfOpen")),
     Fault("slow-senders", "15", "frames byte by byte over 500 connections", flood("SlowSenders")),
+    Fault("large-frames", "15, 19", "large frames that begin all at once", flood("LargeFrames")),
     Fault("decode-bombs", "18", "frames that a careless decoder turns into many times as much", flood("DecodeBombs")),
     Fault("unauthenticated", "19", "5,000 connections without Hello", flood("Unauthenticated")),
     Fault("unread-replies", "19", "requests of clients that read no answer", flood("UnreadReplies")),

@@ -44,6 +44,9 @@ class Floods(Case):
     def test_topics(self):
         self.flood(floods.Topics())
 
+    def test_large_frames(self):
+        self.flood(floods.LargeFrames())
+
     def test_unread_replies(self):
         self.flood(floods.UnreadReplies())
 

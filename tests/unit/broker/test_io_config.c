@@ -103,25 +103,12 @@ Test(io_config, nothing_given_means_the_documented_defaults)
 Test(io_config, values_arrive_where_they_belong)
 {
     struct server_config config;
-    char *words[] = {"--tail-memory=3M",
-                     "--publish-window=128K",
-                     "--disk-floor=1G",
-                     "--max-topics=12",
-                     "--ping-interval=2s",
-                     "--max-connections=9",
-                     "--max-per-address=8",
-                     "--max-greeting=7",
-                     "--topic-rate=6",
-                     "--limit-local",
-                     "--publish-memory=5M",
-                     "--send-memory=4M",
-                     "--max-message=3K",
-                     "--hello-frame=2K",
-                     "--max-name=11",
-                     "--max-subscriptions=10",
-                     "--hello-timeout=150ms",
-                     "--frame-timeout=250ms",
-                     NULL};
+    char *words[] = {
+        "--tail-memory=3M",       "--publish-window=128K", "--disk-floor=1G",       "--max-topics=12",
+        "--ping-interval=2s",     "--max-connections=9",   "--max-per-address=8",   "--max-greeting=7",
+        "--topic-rate=6",         "--limit-local",         "--publish-memory=5M",   "--send-memory=4M",
+        "--receive-memory=2M",    "--max-message=3K",      "--hello-frame=2K",      "--max-name=11",
+        "--max-subscriptions=10", "--hello-timeout=150ms", "--frame-timeout=250ms", NULL};
     char error[512];
 
     cr_assert_eq(parse(words, &config, error, sizeof error), CONFIG_RUN, "%s", error);
@@ -137,6 +124,7 @@ Test(io_config, values_arrive_where_they_belong)
     cr_assert(config.limits.local);
     cr_assert_eq(config.broker.publish_total, 5u << 20);
     cr_assert_eq(config.broker.send_total, 4u << 20);
+    cr_assert_eq(config.limits.arriving, 2u << 20);
     cr_assert_eq(config.broker.limits.max_message, 3u << 10);
     cr_assert_eq(config.broker.hello_frame, 2u << 10);
     cr_assert_eq(config.broker.limits.max_name_bytes, 11u);
