@@ -46,7 +46,7 @@ class Server:
     def start(self):
         """Seconds from the start of the program to its first answer."""
         begin = time.monotonic()
-        self.broker = Broker(self.data, "--ping-interval", "60m", *self.arguments)
+        self.broker = Broker(self.data, "--ping-interval", "60m", "--max-connections", "100000", *self.arguments)
         self.client = Wire(self.broker.port)
         self.client.request(ping=pb.Ping())
         return time.monotonic() - begin

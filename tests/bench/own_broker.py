@@ -16,7 +16,8 @@ def own_broker(directory=None, unix=False):
     path = os.path.join(place, "socket")
     broker = None
     try:
-        broker = Broker(os.path.join(place, "data"), listen=("unix:" + path if unix else "127.0.0.1:0",))
+        broker = Broker(os.path.join(place, "data"), "--max-connections", "100000",
+                        listen=("unix:" + path if unix else "127.0.0.1:0",))
         broker.socket = path if unix else None
         yield broker
         if broker.terminate() != 0:

@@ -1,7 +1,9 @@
 """Floods (floods.py) in the table of faults: each turn rounds on one broker until its time is over."""
+import os
+import sys
 import time
 
-from fault import Fault, Outcome, Place
+from fault import Fault, Outcome, Place, run_program
 
 
 def flood(name):
@@ -26,9 +28,21 @@ def flood(name):
     return run
 
 
+def link_down(builds, seed, seconds):
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "link_down.py")
+    outcome = Outcome()
+    end = time.monotonic() + seconds
+    while outcome.injected == 0 or time.monotonic() < end:
+        outcome.add(run_program(["unshare", "-rn", sys.executable, program, builds.broker()], seed))
+        if outcome.violations:
+            break
+    return outcome
+
+
 FAULTS = [
     Fault("descriptors", "11", "64 file descriptors, 200 clients", flood("Descriptors")),
     Fault("half-open", "14", "peers that answer nothing any more", flood("HalfOpen")),
+    Fault("link-down", "14", "a link that goes down", link_down),
     Fault("slow-senders", "15", "frames byte by byte over 500 connections", flood("SlowSenders")),
     Fault("large-frames", "15, 19", "large frames that begin all at once", flood("LargeFrames")),
     Fault("decode-bombs", "18", "frames that a careless decoder turns into many times as much", flood("DecodeBombs")),

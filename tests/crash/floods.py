@@ -85,6 +85,16 @@ class Site:
             self.acknowledged += 1
         return longest
 
+    def restart(self):
+        """Seconds that the broker took to start."""
+        self.worker.close()
+        check(self.server.terminate() == 0, "the broker did not end well:", self.server.err[-2000:])
+        began = time.monotonic()
+        self.server = self.start()
+        took = time.monotonic() - began
+        self.worker = Wire(self.server.port)
+        return took
+
     # ------------------------------------------------------------------------------------------- measures
 
     def memory(self, name="VmRSS:"):
@@ -99,7 +109,8 @@ class Site:
         """Sanitizers keep what was freed: then it cannot be judged."""
         peak = self.memory("VmHWM:")
         if not self.sanitized:
-            check(peak - before < most, f"{what}: {(peak - before) / MIB:.1f} MiB more than before, at most {most / MIB:.0f}")
+            check(peak - before < most,
+                  f"{what}: {(peak - before) / MIB:.1f} MiB more than before, at most {most / MIB:.0f}")
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.server.pid}/fd"))
@@ -124,7 +135,7 @@ class Site:
         self.rounds.append((self.memory(), baseline))
 
     def check_growth(self):
-        """malloc gives memory back now and then: what counts is the least of it, in the first rounds and in the last."""
+        """malloc gives memory back now and then: what counts is the least of it, in the first rounds and the last."""
         half = len(self.rounds) // 2
         if self.sanitized or half < 2:
             return
@@ -431,6 +442,7 @@ class Topics(Flood):
         rest = self.LIMIT - site.worker.info().topics
         if rest > 0:
             self.attempt(0, rest)
+        starting = site.restart()
         runs = self.attempt(self.LIMIT, 10000)  # what refusing needs is there from now on
         before, database = site.memory(), site.worker.info().database_bytes
         site.forget_peak()
@@ -440,6 +452,8 @@ class Topics(Flood):
         site.expect_memory(8 * MIB, before, f"{self.NAMES} names")
         check(site.worker.info().topics == self.LIMIT, site.worker.info().topics, "topics")
         check(site.worker.info().database_bytes - database < MIB, "the file grew")
+        again = site.restart()
+        check(again < 2 * starting + 1, f"a start took {again:.2f} s, {starting:.2f} before")
         return self.NAMES // 10000 + (len(runs) > 0)
 
 

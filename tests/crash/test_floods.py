@@ -6,6 +6,8 @@ With sanitizers one round: memory is not judged, since they keep what was freed.
 """
 import os
 import random
+import subprocess
+import sys
 
 import floods
 import tap
@@ -31,6 +33,15 @@ class Floods(Case):
 
     def test_half_open(self):
         self.flood(floods.HalfOpen())
+
+    def test_link_down(self):
+        """The same in a network of its own, where that takes no further rights."""
+        alone = ["unshare", "-rn"]
+        if subprocess.run([*alone, "true"], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            self.skipTest("no network namespaces for us here")
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "link_down.py")
+        done = subprocess.run([*alone, sys.executable, program], capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_slow_senders(self):
         self.flood(floods.SlowSenders())

@@ -160,7 +160,8 @@ class Numbers(LimitCase):
         self.connect(server).publish("t", "x")
 
     def test_connections_of_one_address(self):
-        server = self.broker("--max-per-address", "2", "--limit-local", listen=("127.0.0.1:0", "unix:" + self.path("s")))
+        server = self.broker("--max-per-address", "2", "--limit-local",
+                             listen=("127.0.0.1:0", "unix:" + self.path("s")))
         first = self.connect(server)
         self.connect(server)
         self.assert_ends(self.connect(server, hello=False), wire.LIMIT_EXCEEDED, "max_per_address", 2, retryable=True)
