@@ -39,7 +39,7 @@ def core_allocations(builds, seed, seconds):
 
 
 FAULTS = [
-    Fault("power-cut", "3", "power cut: unsynced sectors dropped, torn and reordered", power_cuts),
+    Fault("power-cut", "3, 4", "power cut: unsynced sectors dropped, torn, reordered; also after a start behind a kill", power_cuts),
     Fault("disk-calls", "5, 6, 7, 8", "each call to the disk fails, syncs too: error, full, short write", disk_calls),
     Fault("allocations", "10", "each allocation of the store fails", allocations),
     Fault("upgrade", "29", "stores of each released schema are opened", upgrade, share=0.1),

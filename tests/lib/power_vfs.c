@@ -32,6 +32,8 @@ struct disk_file {
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct disk_file files[FILES];
+static struct disk_file killed[FILES]; /* as they were when the process died */
+static bool is_killed;
 static void (*watcher)(void *ctx);
 static void *watcher_ctx;
 
@@ -229,12 +231,19 @@ void power_vfs_begin(const char *path)
     for (size_t i = 0; i < FILES; i++) {
         drop(&files[i].content);
         drop(&files[i].removed);
-        files[i] = (struct disk_file){0};
+        if (path == NULL) {
+            drop(&killed[i].content);
+            drop(&killed[i].removed);
+        }
+        files[i] = is_killed ? killed[i] : (struct disk_file){0};
+        killed[i] = (struct disk_file){0};
         if (path == NULL)
             continue;
         snprintf(files[i].path, sizeof files[i].path, "%s%s", path, suffixes[i]);
-        read_certain(&files[i]);
+        if (!is_killed)
+            read_certain(&files[i]);
     }
+    is_killed = false;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -296,5 +305,32 @@ bool power_vfs_image(const char *directory, struct dice *dice, unsigned kept)
         if (!write_image(&files[i], directory, dice, kept))
             return false;
     }
+    return true;
+}
+
+static struct content copy_of(const struct content *content)
+{
+    struct content copy = {.size = content->size};
+    resize(&copy.certain, &copy.size, content->size);
+    if (content->size > 0)
+        memcpy(copy.certain, content->certain, content->size);
+    for (size_t i = 0; i < content->count; i++)
+        add_change(&copy, content->changes[i].bytes, content->changes[i].size, content->changes[i].offset);
+    return copy;
+}
+
+bool power_vfs_kill(const char *directory)
+{
+    struct dice unused = {1};
+    for (size_t i = 0; i < FILES; i++) {
+        struct disk_file visible = {.content = files[i].content};
+        memcpy(visible.path, files[i].path, sizeof visible.path);
+        if (!write_image(&visible, directory, &unused, 256))
+            return false;
+        killed[i] = (struct disk_file){.content = copy_of(&files[i].content),
+                                       .removed = copy_of(&files[i].removed),
+                                       .is_removal_open = files[i].is_removal_open};
+    }
+    is_killed = true;
     return true;
 }

@@ -15,7 +15,8 @@
 
 void power_vfs_install(void);
 
-/* From here on the disk is the database `path` with its WAL and journal; what they hold counts as certain. No database
+/* From here on the disk is the database `path` with its WAL and journal; what they hold counts as certain, unless it is
+ * what power_vfs_kill() left. No database
  * may be open. With NULL it forgets all. */
 void power_vfs_begin(const char *path);
 
@@ -26,5 +27,9 @@ void power_vfs_watch(void (*moment)(void *ctx), void *ctx);
 /* From within `moment`: writes into the directory what a cut now could leave;
  * false when that failed. `kept`, in 256ths, is how probable each sector is. */
 bool power_vfs_image(const char *directory, struct dice *dice, unsigned kept);
+
+/* From within `moment`: writes into the directory what the death of the process alone would leave now, which is all that
+ * was written. The next power_vfs_begin() goes on with it, and what was not certain still is not. */
+bool power_vfs_kill(const char *directory);
 
 #endif
