@@ -16,6 +16,7 @@ import random
 import sys
 import time
 
+import faults_clock
 import faults_floods
 import faults_fuzz
 import faults_kill
@@ -23,7 +24,7 @@ import faults_sweep
 from fault import Builds, Outcome
 
 # One entry for each fault. Others: a module faults_NAME.py with a list FAULTS, added here.
-FAULTS = [*faults_kill.FAULTS, *faults_sweep.FAULTS, *faults_floods.FAULTS, *faults_fuzz.FAULTS]
+FAULTS = [*faults_kill.FAULTS, *faults_sweep.FAULTS, *faults_floods.FAULTS, *faults_fuzz.FAULTS, *faults_clock.FAULTS]
 
 SECONDS_A_TURN = 20
 
