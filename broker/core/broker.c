@@ -291,6 +291,11 @@ static void settle_phase(struct broker *broker)
     }
 }
 
+struct quota *broker_output(struct broker *broker)
+{
+    return &broker->output;
+}
+
 bool broker_flush(struct broker *broker)
 {
     if (broker->commit_seen) {

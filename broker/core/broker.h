@@ -76,6 +76,10 @@ void broker_store_worked(struct broker *broker, const struct store_state *state)
 /* Time passed: pings, time-outs, committed offsets that waited 100 ms, progress marks. To be followed by a flush. */
 void broker_tick(struct broker *broker);
 
+/* The budget of what is queued for all sockets. A session charges what its connection holds; what is left behind when
+ * the session is freed first, the connection charges itself. */
+struct quota *broker_output(struct broker *broker);
+
 /* Refuse new publications with PS_DRAINING, answer those under way, commit offsets, send Goodbye to all;
  * then io.drained(). */
 void broker_drain(struct broker *broker);

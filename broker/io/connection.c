@@ -24,8 +24,10 @@
 #include "connection.h"
 
 #include "address.h"
+#include "broker.h"
 #include "codec.h"
 #include "connection_state.h"
+#include "quota.h"
 #include "uv_status.h"
 
 #include <assert.h>
@@ -69,11 +71,21 @@ static void set_deadline(struct connection *connection, uint32_t ms)
 
 /* -------------------------------------------------------------------------------------------- closing */
 
+static void set_charge(struct connection *connection, uint64_t bytes)
+{
+    struct quota *output = broker_output(connection->owner->broker);
+
+    quota_release(output, connection->charged);
+    quota_charge(output, bytes);
+    connection->charged = bytes;
+}
+
 static void closed_cb(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
     struct connections *owner = connection->owner;
 
+    set_charge(connection, 0);
     connections_remove(owner, connection);
     frame_reader_deinit(&connection->reader);
     outbox_deinit(&connection->filling);
@@ -209,6 +221,8 @@ bool connection_end_of_turn(struct connection *connection)
     }
     if (connection->state == CONNECTION_OPEN || connection->state == CONNECTION_ENDING)
         flush(connection, &took);
+    if (connection->session == NULL)
+        set_charge(connection, connection_queued(connection));
     if (connection->state == CONNECTION_ENDING && !connection->writing)
         linger(connection);
     if (!took || connection->state != CONNECTION_OPEN)
@@ -554,8 +568,10 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
     if (admitted == PS_OK) {
         connections_await_hello(owner, connection);
         read_on(connection);
-    } else {
+    } else if (admitted == PS_LIMIT_EXCEEDED) {
         session_refuse_limit(connection->session, refusal.limit, refusal.value);
+    } else {
+        session_refuse(connection->session, admitted);
     }
     return PS_OK;
 

@@ -41,6 +41,7 @@ struct connection {
     struct session *session;
     struct frame_reader reader;
     struct outbox filling, flying;
+    uint64_t charged; /* to the broker's output, once there is no session to do it */
     uv_write_t write;
     size_t write_size;
     uint64_t given; /* bytes handed to libuv so far */

@@ -262,6 +262,33 @@ class Memory(LimitCase):
         self.assertEqual(offsets, list(range(20000)))
         self.assertEqual(len(stopped[0].messages(1, 20000)), 20000)
 
+    def handed_beside_those_that_end(self, server, observer):
+        """What one that does not read is handed while others, with the budget full, come to their end. None: it came too
+        soon."""
+        clients = [self.connect(server) for _ in range(20)]
+        for client in clients:
+            client.subscribe("t")
+        for _ in range(30):
+            observer.publish("t", *[b"x" * 1000] * 60)
+        for client in clients:
+            client.raw(b"\0\0\0\1\xff")
+        stopped = self.connect(server)
+        before = observer.info()
+        stopped.subscribe("t")
+        for _ in range(30):
+            observer.publish("t", *[b"x" * 1000] * 60)
+        after = observer.info()
+        return after.queued_bytes - before.queued_bytes if after.connections == before.connections else None
+
+    def test_deliveries_to_those_that_end(self):
+        """What a connection leaves behind counts until it is closed."""
+        server = self.broker("--send-memory", "1M", "--tail-memory", "1M")
+        observer = self.connect(server)
+        handed = None
+        while handed is None:
+            handed = self.handed_beside_those_that_end(server, observer)
+        self.assertLess(handed, 100 * KIB)
+
     def test_cursors(self):
         server = self.broker("--cursor-memory", "1M")
         client = self.connect(server)
