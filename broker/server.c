@@ -114,12 +114,23 @@ static void tick_closed_cb(uv_handle_t *handle)
     part_gone(handle->data);
 }
 
+/* What fails only now counts as well; what failed before was told. */
+static void close_store(struct server *server)
+{
+    enum ps_status status = store_close(server->store);
+
+    if (status == PS_OK || server->result != PS_OK)
+        return;
+    logger_event(&server->logger, LOG_LEVEL_ERROR, "storage_failed", "reason=%s", ps_status_name(status));
+    server->result = status;
+}
+
 /* Threads and sessions are gone. */
 static void close_handles(struct server *server)
 {
     move(server, SERVER_HANDLES);
     broker_free(server->broker);
-    store_close(server->store);
+    close_store(server);
     if (server->connections_ready) {
         server->open++;
         connections_deinit(&server->connections, part_gone, server);
@@ -290,7 +301,9 @@ static void effect_drained(void *ctx)
 
 static void effect_failed(void *ctx, enum ps_status status)
 {
-    fail(ctx, status);
+    struct server *server = ctx;
+
+    fail(server, server->writer_failure != PS_OK ? server->writer_failure : status);
 }
 
 static void store_worked(void *ctx, const struct store_state *state)
@@ -306,6 +319,7 @@ static void writer_failed(void *ctx, enum ps_status status)
     struct server *server = ctx;
 
     server->writer_failure = status;
+    turn_want(&server->turn);
 }
 
 /* The threads exist only after the broker, so their pointers are looked up with each call. */

@@ -240,7 +240,7 @@ struct store_reader;
 struct store_vtable {
     enum ps_status (*commit)(struct store *store, struct store_op **ops, size_t count,
                              struct store_state *state);
-    bool (*work)(struct store *store, struct store_state *state);
+    enum ps_status (*work)(struct store *store, bool *more, struct store_state *state);
     void (*load)(struct store *store, store_topic_fn *show, void *ctx);
     enum ps_status (*reader_new)(struct store *store, struct store_reader **reader);
     void (*reader_free)(struct store_reader *reader);
@@ -249,7 +249,7 @@ struct store_vtable {
     enum ps_status (*list)(struct store_reader *reader, struct store_list *list);
     enum ps_status (*verify)(struct store_reader *reader, struct store_verify *verify);
     void (*scrub_free)(struct store_scrub *scrub);
-    void (*close)(struct store *store);
+    enum ps_status (*close)(struct store *store);
 };
 
 /* First member of every body. */
@@ -274,11 +274,13 @@ static inline enum ps_status store_commit(struct store *store, struct store_op *
     return store->vtable->commit(store, ops, count, state);
 }
 
-/* A bounded step of background work (checkpoint, sweeping) when there is nothing to commit. True: there is
- * more to do. A failure shows at the next commit. Writer thread. */
-static inline bool store_work(struct store *store, struct store_state *state)
+/* A bounded step of background work (checkpoint, index, sweeping) when there is nothing to commit. PS_OK, also when it
+ * could not be done for now (no memory, no room); else as a commit that failed: PS_UNKNOWN, PS_FOREIGN_WRITER,
+ * PS_STORAGE_FAILED, again with each further step, and the process must stop. `more`, whether there is more to do, and
+ * `state` are written with every outcome. Writer thread. */
+static inline enum ps_status store_work(struct store *store, bool *more, struct store_state *state)
 {
-    return store->vtable->work(store, state);
+    return store->vtable->work(store, more, state);
 }
 
 /* Shows every topic that is not deleted with its recent runs, once, before the writer thread starts. Spans
@@ -327,11 +329,11 @@ static inline void store_scrub_free(const struct store *store, struct store_scru
         store->vtable->scrub_free(scrub);
 }
 
-/* Ends cleanly: the index is completed, the WAL emptied. Frees the store. Takes NULL. */
-static inline void store_close(struct store *store)
+/* Ends cleanly: the index is completed, the WAL emptied. Frees the store, whatever the outcome. PS_OK, or why the store
+ * failed, now or before: what was acknowledged is kept all the same, the rest is left to the next start. Takes NULL. */
+static inline enum ps_status store_close(struct store *store)
 {
-    if (store != NULL)
-        store->vtable->close(store);
+    return store == NULL ? PS_OK : store->vtable->close(store);
 }
 
 #endif

@@ -16,7 +16,7 @@
  *      +---- stop, queue empty --+--> ENDED (joined by the loop)
  *
  * Failure modes: a commit whose outcome is unknown is reported behind its completions and nothing is
- * committed after it. An idle thread looks every second whether the store has background work, because
+ * committed after it; a failure of background work is reported in the same way, behind its state. An idle thread looks every second whether the store has background work, because
  * what delayed it (a long outside reader) ends without telling. */
 #include "log_writer.h"
 
@@ -138,15 +138,17 @@ static bool same_state(const struct store_state *a, const struct store_state *b)
            a->checkpoints == b->checkpoints && a->falling_behind == b->falling_behind;
 }
 
-/* A step of background work; whether there is more to do. */
+/* A step of background work; whether there is more to do. What fails in it fails as in a commit. */
 static bool work(struct log_writer *writer)
 {
     struct commit commit = {.work = true};
-    bool more = store_work(writer->config.store, &commit.state);
+    bool more;
 
-    if (!same_state(&commit.state, &writer->told))
+    commit.status = store_work(writer->config.store, &more, &commit.state);
+    writer->failure = commit.status;
+    if (commit.status != PS_OK || !same_state(&commit.state, &writer->told))
         post(writer, &commit);
-    return more;
+    return more && commit.status == PS_OK;
 }
 
 /* An index that is behind catches up in the pauses that publishing gets for it. */
@@ -247,16 +249,15 @@ static void deliver(struct log_writer *writer, const struct commit *commit)
 {
     if (commit->state.mark != 0)
         writer->last_state = commit->state;
-    if (commit->work) {
-        writer->config.worked(writer->config.ctx, &writer->last_state);
-        return;
-    }
     for (struct log_write *write = commit->writes, *next; write != NULL; write = next) {
         next = write->next; /* `done` may free it */
         writer->under_way--;
         write->done(write, &writer->last_state);
     }
-    writer->config.completed(writer->config.ctx);
+    if (commit->work)
+        writer->config.worked(writer->config.ctx, &writer->last_state);
+    else
+        writer->config.completed(writer->config.ctx);
     if (commit->status != PS_OK && !writer->failure_told) {
         writer->failure_told = true;
         writer->config.failed(writer->config.ctx, commit->status);

@@ -230,13 +230,14 @@ static enum ps_status memory_commit(struct store *base, struct store_op **ops, s
     return PS_OK;
 }
 
-static bool memory_work(struct store *base, struct store_state *state)
+static enum ps_status memory_work(struct store *base, bool *more, struct store_state *state)
 {
     struct memory_store *store = (struct memory_store *)base;
     pthread_mutex_lock(&store->mutex);
     *state = state_of(store);
     pthread_mutex_unlock(&store->mutex);
-    return false;
+    *more = false;
+    return PS_OK;
 }
 
 /* ---------------------------------------------------------------------------------------------- loading */
@@ -420,13 +421,14 @@ static enum ps_status memory_list(struct store_reader *base, struct store_list *
 
 /* --------------------------------------------------------------------------------------------- life time */
 
-static void memory_close(struct store *base)
+static enum ps_status memory_close(struct store *base)
 {
     struct memory_store *store = (struct memory_store *)base;
     memory_topics_deinit(&store->topics);
     memory_subscriptions_deinit(&store->subscriptions);
     pthread_mutex_destroy(&store->mutex);
     free(store);
+    return PS_OK;
 }
 
 /* Nothing can happen to it on the way. */

@@ -125,7 +125,7 @@ static enum ps_status fail(struct sqlite_store *store, struct store_op **ops, si
                            enum ps_status status)
 {
     if (status == PS_UNKNOWN) {
-        store->failed = true;
+        store->failure = status;
         for (size_t i = 0; i < count; i++)
             if (ops[i]->status == PS_OK)
                 set_status(ops[i], PS_UNKNOWN);
@@ -136,12 +136,12 @@ static enum ps_status fail(struct sqlite_store *store, struct store_op **ops, si
         refuse_all(ops, count, status);
         return PS_OK;
     }
-    store->failed = true;
     if (status != PS_FOREIGN_WRITER) {
         store_log(store, 3, "event=storage_failed status=%s code=%d text=\"%s\"", ps_status_name(status),
                   sqlite3_extended_errcode(store->db.handle), sqlite3_errmsg(store->db.handle));
         status = PS_STORAGE_FAILED;
     }
+    store->failure = status;
     return refuse_all(ops, count, status);
 }
 
@@ -171,7 +171,7 @@ enum ps_status commit_group(struct store *base, struct store_op **ops, size_t co
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
     enum ps_status status =
-        store->failed ? refuse_all(ops, count, PS_STORAGE_FAILED) : commit_ops(store, ops, count);
+        store->failure == PS_OK ? commit_ops(store, ops, count) : refuse_all(ops, count, PS_STORAGE_FAILED);
 
     store_get_state(store, state);
     return status;
@@ -179,7 +179,7 @@ enum ps_status commit_group(struct store *base, struct store_op **ops, size_t co
 
 /* --------------------------------------------------------------------------------------------------- work */
 
-/* A commit of background work alone. */
+/* A commit of background work alone. What fails for good is in store->failure too. */
 static enum ps_status work_step(struct sqlite_store *store, bool index, size_t budget)
 {
     enum ps_status status = transaction_begin(store);
@@ -191,36 +191,35 @@ static enum ps_status work_step(struct sqlite_store *store, bool index, size_t b
     if (status == PS_OK)
         return PS_OK;
     transaction_roll_back(store);
-    return fail(store, NULL, 0, status) == PS_OK ? status : PS_STORAGE_FAILED;
+    fail(store, NULL, 0, status);
+    return status;
 }
 
-bool commit_work(struct store *base, struct store_state *state)
+enum ps_status commit_work(struct store *base, bool *more, struct store_state *state)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
     size_t slice = store->config.idle_slice_runs;
     enum ps_status status = PS_OK;
-    bool more = false;
 
-    if (!store->failed)
-        status = checkpoint_if_due(store);
-    if (status != PS_OK)
-        store->failed = true;
-    if (!store->failed && admission(store) == PS_OK) {
+    *more = false;
+    if (store->failure == PS_OK)
+        store->failure = checkpoint_if_due(store);
+    if (store->failure == PS_OK && admission(store) == PS_OK) {
         if (epochs_due(&store->epochs))
             status = work_step(store, true, slice);
         else if (sweeper_due(store))
             status = work_step(store, false, 0);
-        more = status == PS_OK && (epochs_due(&store->epochs) || sweeper_due(store));
+        *more = status == PS_OK && (epochs_due(&store->epochs) || sweeper_due(store));
     }
     store_get_state(store, state);
-    return more;
+    return store->failure;
 }
 
 void commit_index(struct sqlite_store *store)
 {
     if (epochs_close_open(&store->epochs) != PS_OK)
         return;
-    while (!store->failed && epochs_due(&store->epochs) &&
+    while (store->failure == PS_OK && epochs_due(&store->epochs) &&
            work_step(store, true, store->config.idle_slice_runs) == PS_OK)
         ;
 }

@@ -178,7 +178,7 @@ enum ps_status loss_accept(struct sqlite_store *store)
     if (getrandom(log_id, LOG_ID_BYTES, 0) != LOG_ID_BYTES)
         return PS_IO_ERROR;
     commit_index(store);
-    if (store->failed || epochs_due(&store->epochs))
+    if (store->failure != PS_OK || epochs_due(&store->epochs))
         return PS_IO_ERROR;
     status = transaction_begin(store);
     if (status == PS_OK)

@@ -45,7 +45,7 @@ struct sqlite_store {
     int64_t data_version; /* of our last commit */
     /* Without memory SQLite may have dropped its cache, which changes the version as well. */
     bool is_version_lost;
-    bool failed; /* takes no further commit */
+    enum ps_status failure; /* PS_OK while it works; then it takes no further commit */
     uint64_t disk_sampled_at;
     uint64_t free_disk_bytes, database_bytes;
 };

@@ -40,7 +40,7 @@ static void sqlite_free(struct sqlite_store *store)
         return;
     /* The VFS closes a descriptor of the file, which would drop their locks. */
     assert(store->gate.readers == 0);
-    if (store->failed && store->db.handle != NULL)
+    if (store->failure != PS_OK && store->db.handle != NULL)
         sqlite3_db_config(store->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     database_close(&store->db);
     library_listen_stop(&store->listener);
@@ -58,15 +58,18 @@ static void sqlite_free(struct sqlite_store *store)
     free(store);
 }
 
-static void sqlite_close(struct store *base)
+static enum ps_status sqlite_close(struct store *base)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
+    enum ps_status status;
 
-    if (!store->failed)
+    if (store->failure == PS_OK)
         commit_index(store);
-    if (!store->failed)
-        checkpoint_truncate(store, TRUNCATE_WAIT_MS);
+    if (store->failure == PS_OK)
+        store->failure = checkpoint_truncate(store, TRUNCATE_WAIT_MS);
+    status = store->failure;
     sqlite_free(store);
+    return status;
 }
 
 static enum ps_status sqlite_reader_new(struct store *base, struct store_reader **reader)
@@ -318,7 +321,7 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
     if (status != PS_OK) {
         if (error_size > 0 && error[0] == '\0')
             explain(store, status, error, error_size);
-        store->failed = true;
+        store->failure = status;
         sqlite_free(store);
         return status;
     }

@@ -180,7 +180,8 @@ static bool acknowledge(struct store *store, size_t which, size_t topic, uint64_
 static void work(struct store *store)
 {
     struct store_state state;
-    while (store_work(store, &state))
+    bool more = true;
+    while (more && store_work(store, &more, &state) == PS_OK)
         ;
 }
 

@@ -39,12 +39,12 @@ static enum ps_status wrapped_commit(struct store *store, struct store_op **ops,
     return status;
 }
 
-static bool wrapped_work(struct store *store, struct store_state *state)
+static enum ps_status wrapped_work(struct store *store, bool *more, struct store_state *state)
 {
     memory_resume();
-    bool more = store_work(real(store), state);
+    enum ps_status status = store_work(real(store), more, state);
     memory_pause();
-    return more;
+    return status;
 }
 
 static void wrapped_load(struct store *store, store_topic_fn *show, void *ctx)
@@ -84,12 +84,13 @@ static void wrapped_reader_free(struct store_reader *reader)
 
 static enum ps_status wrapped_reader_new(struct store *store, struct store_reader **reader);
 
-static void wrapped_close(struct store *store)
+static enum ps_status wrapped_close(struct store *store)
 {
     memory_resume();
-    store_close(real(store));
+    enum ps_status status = store_close(real(store));
     memory_pause();
     free(store);
+    return status;
 }
 
 static const struct store_vtable vtable = {.commit = wrapped_commit,

@@ -247,8 +247,9 @@ static void go_on(struct caller *caller, struct shown later[TOPICS])
         for (size_t i = 0; op.status == PS_OK && i < MORE; i++)
             shown_add(&later[topic], &messages[i]);
     }
-    for (unsigned i = 0; takes && i < 20 && store_work(caller->store, &caller->state); i++)
-        ;
+    bool more = takes;
+    for (unsigned i = 0; more && i < 20; i++)
+        more = store_work(caller->store, &more, &caller->state) == PS_OK && more;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

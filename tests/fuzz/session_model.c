@@ -277,9 +277,9 @@ static enum ps_status watched_commit(struct store *store, struct store_op **ops,
     return status;
 }
 
-static bool watched_work(struct store *store, struct store_state *state)
+static enum ps_status watched_work(struct store *store, bool *more, struct store_state *state)
 {
-    return store_work(((struct watched *)store)->real, state);
+    return store_work(((struct watched *)store)->real, more, state);
 }
 
 static void watched_load(struct store *store, store_topic_fn *show, void *ctx)
@@ -292,10 +292,11 @@ static enum ps_status watched_reader_new(struct store *store, struct store_reade
     return store_reader_new(((struct watched *)store)->real, reader);
 }
 
-static void watched_close(struct store *store)
+static enum ps_status watched_close(struct store *store)
 {
-    store_close(((struct watched *)store)->real);
+    enum ps_status status = store_close(((struct watched *)store)->real);
     free(store);
+    return status;
 }
 
 struct store *model_watch(struct model *model, struct store *store)

@@ -152,6 +152,14 @@ class Outsiders(StorageCase):
         self.assertEqual(publisher.out, b"")
         self.assertEqual(self.history(self.broker(), "t"), [b"0"])
 
+    def test_a_store_that_fails_at_the_end_is_no_clean_end(self):
+        server = self.broker()
+        self.pub(server, "t", "0")
+        os.rename(server.database, self.path("elsewhere"))
+        self.assertEqual(server.terminate(), 6, server.err)
+        self.assertIn("event=file_lost", server.err)
+        self.assertIn("event=stopped reason=storage_failed", server.err)
+
     def test_sigterm_while_a_failed_broker_ends_does_not_hide_why(self):
         server = self.broker()
         self.pub(server, "t", "0")

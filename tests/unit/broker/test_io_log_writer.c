@@ -12,6 +12,7 @@ struct gated_store {
     uv_sem_t begun, go;
     bool gated;
     enum ps_status outcome; /* of every commit */
+    enum ps_status worked;  /* the outcome of background work */
     size_t sizes[COMMITS];  /* operations of each commit; read when the thread is gone */
     size_t commits;
     size_t after_failure;
@@ -40,14 +41,15 @@ static enum ps_status gated_commit(struct store *base, struct store_op **ops, si
 }
 
 /* Each step that is left indexes one message. */
-static bool gated_work(struct store *base, struct store_state *state)
+static enum ps_status gated_work(struct store *base, bool *more, struct store_state *state)
 {
     struct gated_store *store = (struct gated_store *)base;
 
     if (store->indexed < store->mark)
         store->indexed++;
     *state = (struct store_state){.mark = store->mark, .indexed_through = store->indexed};
-    return store->indexed < store->mark;
+    *more = store->indexed < store->mark;
+    return store->worked;
 }
 
 static const struct store_vtable gated_vtable = {.commit = gated_commit, .work = gated_work};
@@ -257,6 +259,28 @@ Test(io_log_writer, after_an_unknown_outcome_nothing_is_committed_any_more)
     cr_assert_geq(fixture->failed_at, 1u, "told behind the completions of the commit");
     stop(fixture);
     cr_assert_eq(fixture->store.after_failure, 0);
+    end(fixture);
+}
+
+Test(io_log_writer, after_background_work_that_failed_nothing_is_committed_any_more)
+{
+    struct fixture *fixture = start(true, PS_OK, 1);
+
+    write_one(fixture, 0, 1);
+    log_writer_submit(fixture->writer);
+    uv_sem_wait(&fixture->store.begun);
+    fixture->store.worked = PS_FOREIGN_WRITER;
+    uv_sem_post(&fixture->store.go);
+    while (fixture->failures == 0)
+        uv_run(&fixture->loop, UV_RUN_ONCE);
+    cr_assert_eq(fixture->failed, PS_FOREIGN_WRITER);
+    write_one(fixture, 1, 1);
+    log_writer_submit(fixture->writer);
+    run_until_done(fixture, 2);
+    cr_assert_eq(fixture->writes[1].op.status, PS_STORAGE_FAILED, "it was never tried");
+    stop(fixture);
+    cr_assert_eq(fixture->failures, 1);
+    cr_assert_eq(fixture->store.commits, 1);
     end(fixture);
 }
 

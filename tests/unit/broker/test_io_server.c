@@ -1,6 +1,7 @@
 /* A whole server over loopback, in memory. */
 #include "hosted.h"
 #include "leaks.h"
+#include "store_memory.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -477,4 +478,58 @@ Test(io_server, a_port_in_use_is_named_and_everything_undone)
     cr_assert_not_null(strstr(second.error, "address already in use"), "%s", second.error);
     hosted_join(&second);
     end(&first);
+}
+
+/* ------------------------------------------------------------------------------------ a store that fails */
+
+static const struct store_vtable *memory_vtable;
+
+static enum ps_status failing_work(struct store *store, bool *more, struct store_state *state)
+{
+    memory_vtable->work(store, more, state);
+    *more = true;
+    return PS_FOREIGN_WRITER;
+}
+
+static enum ps_status failing_close(struct store *store)
+{
+    cr_assert_eq(memory_vtable->close(store), PS_OK);
+    return PS_STORAGE_FAILED;
+}
+
+/* A server over a store that does these two in its own way where they are set. */
+static void host_failing(struct hosted *hosted, struct store_vtable *vtable)
+{
+    const struct store_vtable own = *vtable;
+    struct server_config config = hosted_config();
+
+    cr_assert_eq(store_memory_open(0, &config.store, &config.opened), PS_OK);
+    memory_vtable = config.store->vtable;
+    *vtable = *memory_vtable;
+    vtable->work = own.work == NULL ? memory_vtable->work : own.work;
+    vtable->close = own.close == NULL ? memory_vtable->close : own.close;
+    config.store->vtable = vtable;
+    hosted_start(hosted, &config);
+    cr_assert_eq(hosted->start_status, PS_OK);
+}
+
+Test(io_server, background_work_that_fails_ends_it)
+{
+    struct store_vtable vtable = {.work = failing_work};
+    struct hosted hosted;
+
+    host_failing(&hosted, &vtable);
+    cr_assert_eq(hosted_join(&hosted), PS_FOREIGN_WRITER, "nobody asked it to stop");
+    ASSERT_NO_LEAKS();
+}
+
+Test(io_server, a_store_that_fails_while_it_is_closed_is_no_clean_end)
+{
+    struct store_vtable vtable = {.close = failing_close};
+    struct hosted hosted;
+
+    host_failing(&hosted, &vtable);
+    hosted_ask_stop(&hosted);
+    cr_assert_eq(hosted_join(&hosted), PS_STORAGE_FAILED);
+    ASSERT_NO_LEAKS();
 }

@@ -118,7 +118,7 @@ static void step(struct place *place)
         client_request(place->publisher, &deletion);
         break;
     case 1:
-        (void)store_work(world->store, &world->state);
+        cr_assert_eq(store_work(world->store, &(bool){false}, &world->state), PS_OK);
         break;
     case 2:
     case 3:

@@ -232,8 +232,8 @@ enum ps_status caller_do(struct caller *caller, struct store_op *op)
 
 void caller_work(struct caller *caller)
 {
-    while (store_work(caller->store, &caller->state))
-        ;
+    for (bool more = true; more;)
+        cr_assert_eq(store_work(caller->store, &more, &caller->state), PS_OK);
     drop_indexed(caller);
 }
 

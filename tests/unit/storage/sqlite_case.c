@@ -77,11 +77,19 @@ void sqlite_case_publish(struct sqlite_case *place, const char *topic, uint32_t 
     free(messages);
 }
 
+bool sqlite_case_step(struct sqlite_case *place)
+{
+    bool more;
+
+    cr_assert_eq(store_work(place->store, &more, &place->state), PS_OK, "%s", place->logged);
+    return more;
+}
+
 unsigned sqlite_case_work(struct sqlite_case *place)
 {
     unsigned steps = 1;
 
-    while (store_work(place->store, &place->state))
+    while (sqlite_case_step(place))
         steps++;
     return steps;
 }

@@ -220,3 +220,52 @@ Test(sqlite_faults, a_start_that_cannot_sync_is_refused)
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
+
+/* With an index to be written: nothing but background work meets the fault. */
+static void open_with_work(struct sqlite_case *place)
+{
+    fault_vfs_install();
+    sqlite_case_init(place);
+    place->config.epoch_rows = 10;
+    place->config.slice_runs = 1;
+    sqlite_case_open(place);
+    for (int i = 0; i < 10; i++)
+        sqlite_case_publish(place, i % 2 == 0 ? "A" : "B", 1);
+}
+
+Test(sqlite_faults, background_work_that_fails_says_so)
+{
+    struct sqlite_case place;
+    bool more;
+    open_with_work(&place);
+
+    fault_vfs_set(FAULT_WAL_SYNC, 0, SQLITE_IOERR_FSYNC);
+    cr_assert_eq(store_work(place.store, &more, &place.state), PS_UNKNOWN);
+    cr_assert_eq(fault_vfs_failed(FAULT_WAL_SYNC), 1u);
+    fault_vfs_set(FAULT_WAL_SYNC, 0, SQLITE_OK);
+    cr_assert_not(more);
+    cr_assert_eq(store_work(place.store, &more, &place.state), PS_UNKNOWN, "and again");
+    cr_assert_eq(store_close(place.store), PS_UNKNOWN);
+    sqlite_case_open(&place);
+    expect_sound(&place, 5);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_faults, an_end_that_fails_says_so)
+{
+    static const enum fault_place places[] = {FAULT_WAL_SYNC, FAULT_DATABASE_SYNC};
+    static const enum ps_status wanted[] = {PS_UNKNOWN, PS_STORAGE_FAILED};
+
+    for (int i = 0; i < 2; i++) {
+        struct sqlite_case place;
+        open_with_work(&place);
+        fault_vfs_set(places[i], 0, SQLITE_IOERR_FSYNC);
+        cr_assert_eq(store_close(place.store), wanted[i]);
+        fault_vfs_set(places[i], 0, SQLITE_OK);
+        sqlite_case_open(&place);
+        expect_sound(&place, 5);
+        sqlite_case_deinit(&place);
+    }
+    ASSERT_NO_LEAKS();
+}

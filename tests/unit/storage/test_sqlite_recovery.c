@@ -67,7 +67,7 @@ static void phases(struct sqlite_case *place, unsigned amount)
                 sqlite_case_publish(place, name, 1);
             }
         } else if (phase == 2) {
-            store_work(place->store, &place->state);
+            sqlite_case_step(place);
         } else if (phase == 3) {
             snprintf(name, sizeof name, "t/%u", step - 3 * STEPS_A_PHASE);
             delete_topic(place, name);
@@ -75,7 +75,7 @@ static void phases(struct sqlite_case *place, unsigned amount)
         } else {
             if (step % STEPS_A_PHASE == 0)
                 delete_topic(place, "kept");
-            store_work(place->store, &place->state);
+            sqlite_case_step(place);
         }
     }
 }

@@ -341,7 +341,7 @@ Test(sqlite_running, a_deleted_topic_is_swept_in_bounded_steps)
     cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM history WHERE topic = 'dead'"), 0,
                  "at once");
     cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM messages WHERE topic_id = 1") >= 490, 1);
-    for (int64_t left, before = 500; store_work(place.store, &place.state); before = left) {
+    for (int64_t left, before = 500; sqlite_case_step(&place); before = left) {
         left = sqlite_case_number(&place, "SELECT count(*) FROM messages WHERE topic_id = 1");
         cr_assert_leq(before - left, 15);
         cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM history WHERE topic = 'alive'"), 500);
@@ -446,7 +446,7 @@ Test(sqlite_running, sweeping_goes_on_after_a_restart_and_drops_empty_epochs)
     sqlite_case_publish(&place, "alive", 50);
     sqlite_case_work(&place);
     delete_topic(&place, "dead");
-    store_work(place.store, &place.state);
+    sqlite_case_step(&place);
     sqlite_case_close(&place);
     cr_assert_gt(sqlite_case_number(&place, "SELECT count(*) FROM messages"), 50);
 
