@@ -52,7 +52,7 @@ class Search:
         return done.returncode == 0 and not self.new_crashes
 
     def merge(self):
-        subprocess.run([self.program, *TARGETS[self.target], "-set_cover_merge=1", self.corpus, self.found],
+        subprocess.run([self.program, *TARGETS[self.target], "-set_cover_merge=1", "-use_counters=0", self.corpus, self.found],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
