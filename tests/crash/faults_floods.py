@@ -23,7 +23,7 @@ def flood(name):
             finally:
                 site.end()
             outcome.injected = site.faults
-            outcome.acknowledged = site.acknowledged
+            outcome.acknowledged = site.acknowledged + site.checked
         return outcome
     return run
 
@@ -41,6 +41,8 @@ def link_down(builds, seed, seconds):
 
 FAULTS = [
     Fault("descriptors", "11", "64 file descriptors, 200 clients", flood("Descriptors")),
+    Fault("stopped-consumers", "12, 13", "1,000 consumers that stop beside a producer at full rate",
+          flood("StoppedConsumers")),
     Fault("half-open", "14", "peers that answer nothing any more", flood("HalfOpen")),
     Fault("link-down", "14", "a link that goes down", link_down),
     Fault("slow-senders", "15", "frames byte by byte over 500 connections", flood("SlowSenders")),

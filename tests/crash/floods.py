@@ -42,6 +42,7 @@ class Site:
         self.chance = random.Random(seed)
         self.acknowledged = 0
         self.faults = 0
+        self.checked = 0  # other acknowledged messages that came back
         self.rounds = []  # (resident bytes, descriptors) after each
         self.open = []
         self.program = program
@@ -541,3 +542,73 @@ class LargeFrames(Flood):
                 senders[client] = data[client.socket.send(data[:max(0, len(data) - keep)]):]
                 if len(senders[client]) <= keep:
                     del left[client]
+
+
+# ---------------------------------------------------------------------------------------------- consumers
+
+class StoppedConsumers(Flood):
+    """1,000 consumers that stop reading beside a producer at full rate: bounded memory, nobody else is slower,
+    and who reads again gets all of it."""
+    CLIENTS = 1000
+    STEPS = 40
+    rounds = 1
+    kept = 16 * MIB
+    options = ("--send-memory", "64M", "--tail-memory", "8M")
+
+    @staticmethod
+    def preexec():
+        need_descriptors(2 * StoppedConsumers.CLIENTS)
+
+    def round(self):
+        site = self.site
+        need_descriptors(2 * self.CLIENTS)
+        healthy, producer = site.connect(), site.connect()
+        live = healthy.subscribe("live").subscription
+        self.stream(producer, healthy, live)
+        baseline, head = self.stream(producer, healthy, live)
+        before = site.memory()
+        site.forget_peak()
+        stopped = [self.consumer() for _ in range(self.CLIENTS)]
+        self.stream(producer, healthy, live)  # until their sockets are full
+        beside, end = self.stream(producer, healthy, live)
+        # Beside what 2 x the baseline says: what another program on this machine may take.
+        check(beside < 2 * baseline + 0.5, f"p99 of a delivery {beside:.3f} s, {baseline:.3f} s without them")
+        site.expect_memory(48 * MIB, before, f"{self.CLIENTS} stopped consumers")
+        wal = os.path.getsize(site.server.database + "-wal")
+        check(wal < 64 * MIB, f"the WAL has {wal / MIB:.0f} MiB")
+        for consumer in site.chance.sample(stopped, 5):
+            messages = consumer.messages(1, end - head)
+            check([message.offset for _, message in messages] == list(range(head, end)), "not what it missed")
+            site.checked += len(messages)
+        return self.CLIENTS
+
+    def consumer(self):
+        """With a small window, so that what it does not read is the broker's and not its kernel's."""
+        consumer = Wire.__new__(Wire)
+        peer = socket.socket()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.settimeout(LIMIT)
+        peer.connect(("127.0.0.1", self.site.server.port))
+        consumer.adopt(peer)
+        self.site.open.append(consumer)
+        consumer.hello()
+        consumer.subscribe("stream")
+        return consumer
+
+    def stream(self, producer, healthy, live):
+        """1 MiB at a time with a message beside it; p99 of the seconds until that one comes, and the stream's head."""
+        seconds = []
+        head = 0
+        for _ in range(self.STEPS):
+            numbers = [producer.request_id() for _ in range(2)]
+            for number in numbers:
+                producer.send(pb.ClientFrame(request_id=number, publish=producer.publish_frame(
+                    ("stream", [b"x" * 1000] * 500))))
+            began = time.monotonic()
+            self.site.worker.publish("live", "x")
+            healthy.messages(live, 1)
+            seconds.append(time.monotonic() - began)
+            for number in numbers:
+                run = producer.published(number, 500)[-1]
+                head = run.first_offset + run.count
+        return sorted(seconds)[-1 - len(seconds) // 100], head

@@ -52,6 +52,9 @@ class Floods(Case):
     def test_decode_bombs(self):
         self.flood(floods.DecodeBombs())
 
+    def test_stopped_consumers(self):
+        self.flood(floods.StoppedConsumers())
+
     def test_topics(self):
         self.flood(floods.Topics())
 

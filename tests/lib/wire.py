@@ -46,13 +46,18 @@ class Wire:
         else:
             self.socket = socket.create_connection(("127.0.0.1", port), limit)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.adopt(self.socket)
+        if hello:
+            self.hello(identifier)
+
+    def adopt(self, connected):
+        """Goes on with a socket on which nothing was sent yet."""
+        self.socket = connected
         self.buffer = bytearray()
         self.begin = 0
         self.next_request = 1
         self.kept = []
         self.welcome = None
-        if hello:
-            self.hello(identifier)
 
     def close(self):
         self.socket.close()
