@@ -132,5 +132,5 @@ FAULTS = [
     Fault("kill", "1", "SIGKILL at random moments under load", kill, share=12),
     Fault("failpoint", "2", "SIGKILL at labelled points of the source", failpoint, share=2),
     Fault("storm", "25", "2,000 durable subscribers come back after a kill", storm, share=2),
-    Fault("terminate", "23", "SIGTERM under load", terminate),
+    Fault("terminate", "23", "SIGTERM under load", terminate, share=4),
 ]
