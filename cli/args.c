@@ -197,6 +197,7 @@ FLAG(args_set_lines, lines)
 FLAG(args_set_exit_at_end, exit_at_end)
 FLAG(args_set_no_newline, no_newline)
 FLAG(args_set_yes, yes)
+FLAG(args_set_check_offsets, check_offsets)
 FLAG(args_set_help, help)
 FLAG(args_set_version, version)
 #undef FLAG

@@ -44,6 +44,7 @@ struct args {
     enum seek_target seek;
     uint64_t seek_offset;
     bool yes;
+    bool check_offsets;
 
     struct bench_options bench;
 
@@ -68,7 +69,8 @@ args_set_fn args_set_host, args_set_port, args_set_server, args_set_id, args_set
     args_set_last, args_set_count, args_set_exit_at_end, args_set_idle_timeout, args_set_to_offset,
     args_set_to_beginning, args_set_to_end, args_set_yes, args_set_no_newline, args_set_help,
     args_set_version, args_set_messages, args_set_size, args_set_topics, args_set_clients,
-    args_set_subscribers, args_set_window, args_set_rate, args_set_duration, args_set_one_topic;
+    args_set_subscribers, args_set_window, args_set_rate, args_set_duration, args_set_one_topic,
+    args_set_check_offsets;
 
 /* Decimal digits and nothing else, within 64 bits. */
 bool args_number(const char *text, uint64_t *value);

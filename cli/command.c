@@ -6,13 +6,13 @@
 #include <string.h>
 
 enum {
-    EVERY = 0x7FFF,
+    EVERY = (2 << COMMAND_HELP) - 1,
     PRINTING = 1 << COMMAND_SUB | 1 << COMMAND_GET | 1 << COMMAND_SHELL,
     SUB = 1 << COMMAND_SUB,
     PUB = 1 << COMMAND_PUB,
     SEEK = 1 << COMMAND_SUBS_SEEK,
     BENCH = 1 << COMMAND_BENCH,
-    NAMED = PUB | SUB | 1 << COMMAND_SHELL,
+    NAMED = PUB | SUB | 1 << COMMAND_SHELL | 1 << COMMAND_LOAD,
     STORED = 1 << COMMAND_SUBS | 1 << COMMAND_SUBS_LIST | SEEK | 1 << COMMAND_UNSUB
 };
 
@@ -89,6 +89,25 @@ const struct command command_table[] = {
      "carried\n"
      "out. It ends with 2.",
      "psctl shell -i s1 -f commands.txt", cmd_shell},
+    {COMMAND_DUMP, "dump", NULL, "[FILTER...]", 0, ARGS_MAX_OPERANDS,
+     "print everything kept as JSON, a message a line, to load it elsewhere",
+     "From the first message kept to what is the end now; without a FILTER, of all topics. A topic's "
+     "messages "
+     "come in\n"
+     "order; those of several topics are mixed. The lines are those of -o json.",
+     "psctl dump > all.jsonl\n  psctl dump 'sensors/#' | gzip > sensors.jsonl.gz", cmd_dump},
+    {COMMAND_LOAD, "load", NULL, "[FILE]", 0, 1, "publish what dump printed",
+     "Reads FILE or standard input and publishes each line again, in order. Topic, key, headers and payload "
+     "come "
+     "back\n"
+     "byte for byte. The time is that of loading, the publisher is the id given with -i, and offsets are "
+     "counted by "
+     "the\n"
+     "broker: they are the same if the topics were empty and nothing was missing at their beginning. With\n"
+     "--check-offsets load ends with 1 at the first that differs; that one, and what was on its way, is "
+     "stored.\n"
+     "The first line that is wrong or refused ends it and is named; what came before is stored.",
+     "psctl load < all.jsonl\n  psctl -p 7420 dump | psctl -p 7421 load --check-offsets", cmd_load},
     {COMMAND_BENCH, "bench", NULL, "pub|replay|fanout|latency|e2e", 1, 1, "measure what a broker does here",
      "Works against any running broker, on topics of its own under psctl-bench/, which it deletes when it is "
      "done, also\n"
@@ -141,6 +160,8 @@ const struct option option_table[] = {
     {0, "to-beginning", NULL, SEEK, args_set_to_beginning, "the next message will be the first kept", 0},
     {0, "to-end", NULL, SEEK, args_set_to_end, "the next message will be the next published", 0},
     {0, "yes", NULL, 1 << COMMAND_TOPICS_DELETE, args_set_yes, "do not ask", 0},
+    {0, "check-offsets", NULL, 1 << COMMAND_LOAD, args_set_check_offsets,
+     "end when an offset is not that of the line", 0},
     {0, "messages", "N", BENCH, args_set_messages, "publish so many (1000000; fanout 100000)", 0},
     {0, "size", "BYTES", BENCH, args_set_size, "payload of each message (100)", 0},
     {0, "topics", "N", BENCH, args_set_topics, "spread over so many topics at random (1)", 0},
@@ -159,7 +180,6 @@ const unsigned option_count = sizeof option_table / sizeof option_table[0];
 
 _Static_assert(sizeof option_table / sizeof option_table[0] <= 64,
                "struct args keeps one bit for each option");
-_Static_assert(EVERY == (1 << (COMMAND_HELP + 1)) - 1, "EVERY has a bit for each command");
 
 const struct command *command_find(const char *name, const char *verb)
 {

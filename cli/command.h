@@ -19,6 +19,8 @@ enum command_id {
     COMMAND_INFO,
     COMMAND_SHELL,
     COMMAND_BENCH,
+    COMMAND_DUMP,
+    COMMAND_LOAD,
     COMMAND_HELP
 };
 
@@ -68,6 +70,8 @@ int cmd_ping(const struct args *args);
 int cmd_info(const struct args *args);
 int cmd_shell(const struct args *args);
 int cmd_bench(const struct args *args);
+int cmd_dump(const struct args *args);
+int cmd_load(const struct args *args);
 int cmd_help(const struct args *args);
 
 #endif

@@ -52,7 +52,7 @@ FOREIGN = {
     r"sqlite3\.h": ("storage/",),
     r"uv\.h": ("broker/io/", "broker/server", "broker/main.c", "cli/"),
     r"histedit\.h|editline/": ("cli/",),
-    r"jansson\.h": ("storage/",),
+    r"jansson\.h": ("storage/", "cli/load_line"),
     r"xxhash\.h": ("storage/", "broker/core/map"),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
