@@ -33,9 +33,12 @@ static enum ps_status write_pid(const char *path, int file, char *error, size_t 
     int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
 
     errno = 0;
-    if (ftruncate(file, 0) != 0 || pwrite(file, pid, (size_t)length, 0) != length)
-        return complain("write into", path, errno != 0 ? errno : ENOSPC, error, size);
-    return PS_OK;
+    if (pwrite(file, pid, (size_t)length, 0) == length && ftruncate(file, length) == 0)
+        return PS_OK;
+    /* It only helps to name the holder: a full disk shall not keep the log from being read. */
+    if (errno == 0 || errno == ENOSPC || errno == EDQUOT)
+        return PS_OK;
+    return complain("write into", path, errno, error, size);
 }
 
 enum ps_status data_directory_lock(const char *path, int *lock, char *error, size_t error_size)

@@ -11,7 +11,8 @@ enum {
     LAST_PAUSE_MS = 1000,
     LOG_EVERY_MS = 10 * 1000,
     PAGE_BYTES = 16384 + 24, /* a page in the WAL and its frame header */
-    COMMIT_WAIT_MS = 100
+    COMMIT_WAIT_MS = 100,
+    SHORT_WAL_BYTES = 1024 * 1024 /* worth a checkpoint when the disk is nearly full */
 };
 
 static int count_pages(void *ctx, sqlite3 *db, const char *name, int pages)
@@ -75,15 +76,27 @@ static enum ps_status run(struct sqlite_store *store, int mode, int milliseconds
     store->checkpoint.wal_bytes = 0;
     store->checkpoint.busy = 0;
     store->checkpoint.retry_at = 0;
+    store->room.files_too_long = false;
     return PS_OK;
+}
+
+/* SQLite uses the WAL's file again and never shortens it; where room is short, it does. */
+enum ps_status checkpoint_now(struct sqlite_store *store)
+{
+    int mode = room_is_short(store) ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART;
+
+    if (store->checkpoint.busy > 0 && monotonic_ms() < store->checkpoint.retry_at)
+        return PS_OK;
+    return run(store, mode, OTHERS_WAIT_MS);
 }
 
 enum ps_status checkpoint_if_due(struct sqlite_store *store)
 {
-    if (store->checkpoint.wal_bytes < store->checkpoint.threshold ||
-        (store->checkpoint.busy > 0 && monotonic_ms() < store->checkpoint.retry_at))
-        return PS_OK;
-    return run(store, SQLITE_CHECKPOINT_RESTART, OTHERS_WAIT_MS);
+    uint64_t threshold = store->checkpoint.threshold;
+
+    if (room_is_short(store) && threshold > SHORT_WAL_BYTES)
+        threshold = SHORT_WAL_BYTES;
+    return store->checkpoint.wal_bytes < threshold ? PS_OK : checkpoint_now(store);
 }
 
 enum ps_status checkpoint_truncate(struct sqlite_store *store, int milliseconds)

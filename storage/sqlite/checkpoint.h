@@ -26,6 +26,9 @@ void checkpoint_watch(struct sqlite_store *store);
  * PS_STORAGE_FAILED: the database file could not be written or synced. */
 enum ps_status checkpoint_if_due(struct sqlite_store *store);
 
+/* Makes one now, as far as no outside reader is in the way. As above. */
+enum ps_status checkpoint_now(struct sqlite_store *store);
+
 /* At start and end: empties the WAL and truncates its file, waiting for others up to `milliseconds`. */
 enum ps_status checkpoint_truncate(struct sqlite_store *store, int milliseconds);
 

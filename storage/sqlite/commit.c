@@ -23,8 +23,8 @@ static void set_status(struct store_op *op, enum ps_status status)
 /* Whether publications are taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. */
 static enum ps_status admission(struct sqlite_store *store)
 {
-    store_sample_disk(store);
-    if (store->free_disk_bytes < store->config.disk_floor_bytes)
+    room_look(store);
+    if (room_is_short(store))
         return PS_DISK_FULL;
     return store->checkpoint.wal_bytes > store->config.wal_hard_bytes ? PS_STORAGE_BUSY : PS_OK;
 }
@@ -166,26 +166,21 @@ static enum ps_status commit_ops(struct sqlite_store *store, struct store_op **o
     return fail(store, ops, count, status);
 }
 
-enum ps_status commit_group(struct store *base, struct store_op **ops, size_t count,
-                            struct store_state *state)
-{
-    struct sqlite_store *store = (struct sqlite_store *)base;
-    enum ps_status status =
-        store->failure == PS_OK ? commit_ops(store, ops, count) : refuse_all(ops, count, PS_STORAGE_FAILED);
-
-    store_get_state(store, state);
-    return status;
-}
-
 /* --------------------------------------------------------------------------------------------------- work */
 
+static enum ps_status step_index(struct sqlite_store *store)
+{
+    return flush_index(store, store->config.idle_slice_runs);
+}
+
 /* A commit of background work alone. What fails for good is in store->failure too. */
-static enum ps_status work_step(struct sqlite_store *store, bool index, size_t budget)
+static enum ps_status work_step(struct sqlite_store *store,
+                                enum ps_status (*step)(struct sqlite_store *store))
 {
     enum ps_status status = transaction_begin(store);
 
     if (status == PS_OK)
-        status = index ? flush_index(store, budget) : sweeper_step(store);
+        status = step(store);
     if (status == PS_OK)
         status = transaction_end(store);
     if (status == PS_OK)
@@ -195,21 +190,67 @@ static enum ps_status work_step(struct sqlite_store *store, bool index, size_t b
     return status;
 }
 
+/* The index, then the sweeper; whether there is more to do. */
+static bool work(struct sqlite_store *store)
+{
+    enum ps_status status = PS_OK;
+
+    if (epochs_due(&store->epochs))
+        status = work_step(store, step_index);
+    else if (sweeper_due(store))
+        status = work_step(store, sweeper_step);
+    return status == PS_OK && (epochs_due(&store->epochs) || sweeper_due(store));
+}
+
+/* Rows of the open epoch cannot be swept, and while nothing is published it would stay open. */
+static bool sweeper_waits(const struct sqlite_store *store)
+{
+    return store->sweeper.committed_count > 0 && !sweeper_due(store) &&
+           (epochs_due(&store->epochs) || store->epochs.open->rows > 0);
+}
+
+/* While publications are refused, what was deleted goes back to the disk:
+ *
+ *   rows ──sweep──▶ free pages of the file ──incremental vacuum──▶ behind its end ──checkpoint──▶ the disk
+ *
+ * At other times the next messages use the free pages: to give them back moves the newest pages to the front, which
+ * writes twice what it frees. Whether there is more to do. */
+static bool reclaim(struct sqlite_store *store)
+{
+    enum ps_status status = PS_OK;
+
+    store->sweeper.stepped_at = monotonic_ms();
+    if (sweeper_waits(store)) {
+        if (!epochs_due(&store->epochs))
+            status = epochs_close_open(&store->epochs);
+        if (status == PS_OK)
+            status = work_step(store, step_index);
+    } else if (sweeper_due(store)) {
+        status = work_step(store, sweeper_step);
+    } else if (room_free_pages(store) > 0) {
+        status = work_step(store, room_shrink);
+    } else {
+        if (store->room.files_too_long)
+            store->failure = checkpoint_now(store);
+        return false;
+    }
+    return status == PS_OK;
+}
+
 enum ps_status commit_work(struct store *base, bool *more, struct store_state *state)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    size_t slice = store->config.idle_slice_runs;
-    enum ps_status status = PS_OK;
+    enum ps_status admitted;
 
     *more = false;
     if (store->failure == PS_OK)
         store->failure = checkpoint_if_due(store);
-    if (store->failure == PS_OK && admission(store) == PS_OK) {
-        if (epochs_due(&store->epochs))
-            status = work_step(store, true, slice);
-        else if (sweeper_due(store))
-            status = work_step(store, false, 0);
-        *more = status == PS_OK && (epochs_due(&store->epochs) || sweeper_due(store));
+    if (store->failure == PS_OK) {
+        admitted = admission(store);
+        if (admitted == PS_OK)
+            *more = work(store);
+        else if (admitted == PS_DISK_FULL)
+            *more = reclaim(store);
     }
     store_get_state(store, state);
     return store->failure;
@@ -219,7 +260,23 @@ void commit_index(struct sqlite_store *store)
 {
     if (epochs_close_open(&store->epochs) != PS_OK)
         return;
-    while (store->failure == PS_OK && epochs_due(&store->epochs) &&
-           work_step(store, true, store->config.idle_slice_runs) == PS_OK)
+    while (store->failure == PS_OK && epochs_due(&store->epochs) && work_step(store, step_index) == PS_OK)
         ;
+}
+
+/* -------------------------------------------------------------------------------------------------- commit */
+
+enum ps_status commit_group(struct store *base, struct store_op **ops, size_t count,
+                            struct store_state *state)
+{
+    struct sqlite_store *store = (struct sqlite_store *)base;
+    enum ps_status status =
+        store->failure == PS_OK ? commit_ops(store, ops, count) : refuse_all(ops, count, PS_STORAGE_FAILED);
+
+    /* Refused publications may come without a pause. */
+    if (store->failure == PS_OK && room_is_short(store) &&
+        monotonic_ms() - store->sweeper.stepped_at >= SWEEP_EVERY_MS)
+        reclaim(store);
+    store_get_state(store, state);
+    return status;
 }

@@ -7,7 +7,10 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-enum { DISK_SAMPLE_MS = 100 };
+enum {
+    DISK_SAMPLE_MS = 100,
+    NEAR_THE_FLOOR = 4 /* times as much: a tenth of a second is too long */
+};
 
 uint64_t monotonic_us(void)
 {
@@ -42,7 +45,8 @@ void store_sample_disk(struct sqlite_store *store)
     struct statvfs fs;
     struct stat file;
 
-    if (store->disk_sampled_at != 0 && now - store->disk_sampled_at < DISK_SAMPLE_MS)
+    if (store->disk_sampled_at != 0 && now - store->disk_sampled_at < DISK_SAMPLE_MS &&
+        store->free_disk_bytes / NEAR_THE_FLOOR >= store->config.disk_floor_bytes)
         return;
     store->disk_sampled_at = now;
     if (statvfs(store->config.directory, &fs) == 0)

@@ -11,6 +11,7 @@
 #include "library.h"
 #include "lock_wait.h"
 #include "loss.h"
+#include "room.h"
 #include "rows.h"
 #include "store.h"
 #include "store_sqlite.h"
@@ -36,6 +37,7 @@ struct sqlite_store {
     struct epochs epochs;
     struct checkpoint checkpoint;
     struct sweeper sweeper;
+    struct room room;
     uint8_t log_id[LOG_ID_BYTES];
     uint64_t start_count;
     uint64_t next_seq, staged_next_seq;
@@ -58,7 +60,7 @@ void store_log(const struct sqlite_store *store, int level, const char *format, 
 uint64_t monotonic_ms(void);
 uint64_t monotonic_us(void);
 
-/* How much room there is on disk, asked for at most every 100 ms. */
+/* How much room there is on disk, asked for at most every 100 ms, and always near the floor. */
 void store_sample_disk(struct sqlite_store *store);
 
 void store_get_state(struct sqlite_store *store, struct store_state *state);

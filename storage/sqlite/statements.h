@@ -22,6 +22,8 @@
             " coalesce((SELECT max(last_seq) FROM epochs), 0) + 1),"                                         \
             " (SELECT value FROM settings WHERE name = 'start_count'),"                                      \
             " (SELECT value FROM settings WHERE name = 'log_id')")                                           \
+    X(FREE_PAGES, "PRAGMA freelist_count")                                                                   \
+    X(SHRINK, "PRAGMA incremental_vacuum(16)") /* each of them rewrites a few others */                      \
     /* topics */                                                                                             \
     X(FIND_TOPIC, "SELECT topic_id, next_offset FROM topics WHERE name = ?1")                                \
     X(PUT_TOPIC, "INSERT INTO topics (topic_id, name, created_seq, first_offset, next_offset, last_seq,"     \

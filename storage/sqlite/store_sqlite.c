@@ -54,6 +54,7 @@ static void sqlite_free(struct sqlite_store *store)
     if (store->head_file >= 0)
         close(store->head_file);
     free(store->head_path);
+    room_deinit(&store->room);
     free(store->path);
     free(store);
 }
@@ -132,6 +133,7 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     store->checkpoint.threshold = store->config.checkpoint_bytes;
     store->sweeper.max_rows = store->config.sweep_rows;
     if (store->config.directory == NULL || !make_paths(store) ||
+        room_init(&store->room, store->config.directory) != PS_OK ||
         sqlite_topics_init(&store->topics) != PS_OK ||
         epochs_init(&store->epochs, store->config.epoch_rows, store->config.epoch_bytes) != PS_OK) {
         sqlite_free(store);
@@ -281,7 +283,11 @@ static void explain(const struct sqlite_store *store, enum ps_status status, cha
                  path);
         break;
     case PS_DISK_FULL:
-        snprintf(error, error_size, "the disk that holds %s is full", path);
+        snprintf(error, error_size,
+                 "the disk that holds %s is full, and there is no psbroker.reserve beside it to give up; "
+                 "free some "
+                 "megabytes",
+                 path);
         break;
     default:
         snprintf(error, error_size, "%s cannot be opened (%s)", path, reason);
@@ -306,6 +312,7 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
             store, 6,
             "event=sqlite_in_use text=\"this process used SQLite before: its memory statistics and its log "
             "stay as they were\"");
+    room_look_first(store);
     status = loss_check_file(store, error, error_size);
     if (status == PS_OK)
         status = accept_changes(store);
@@ -318,6 +325,9 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
     /* Our own SQL fails on the tables as they are, or a value in them is larger than any that we wrote. */
     if (status == PS_INTERNAL || status == PS_MESSAGE_TOO_LARGE)
         status = PS_DAMAGED;
+    /* Without room for its index of the WAL, SQLite speaks of an error. */
+    if (status == PS_IO_ERROR && room_is_full(store))
+        status = PS_DISK_FULL;
     if (status != PS_OK) {
         if (error_size > 0 && error[0] == '\0')
             explain(store, status, error, error_size);

@@ -22,7 +22,7 @@ enum { KNOWN_TEXT_BYTES = 400 };
 bool known_log_make(const char *directory, bool closed, void (*at_kill)(void *ctx), void *ctx);
 
 /* Opens what is in the directory, reads all of it, appends to every topic, and reads again after one more start.
- * `text` says what was refused, named or wrong; `checked` counts the messages that came back as they were. */
-enum known_outcome known_log_check(const char *directory, char text[KNOWN_TEXT_BYTES], uint64_t *checked);
+ * `text` says what was refused, named or wrong. */
+enum known_outcome known_log_check(const char *directory, char text[KNOWN_TEXT_BYTES]);
 
 #endif

@@ -17,6 +17,7 @@ import sys
 import time
 
 import faults_clock
+import faults_disk
 import faults_floods
 import faults_fuzz
 import faults_kill
@@ -24,7 +25,8 @@ import faults_sweep
 from fault import Builds, Outcome
 
 # One entry for each fault. Others: a module faults_NAME.py with a list FAULTS, added here.
-FAULTS = [*faults_kill.FAULTS, *faults_sweep.FAULTS, *faults_floods.FAULTS, *faults_fuzz.FAULTS, *faults_clock.FAULTS]
+FAULTS = [*faults_kill.FAULTS, *faults_sweep.FAULTS, *faults_floods.FAULTS, *faults_fuzz.FAULTS, *faults_clock.FAULTS,
+          *faults_disk.FAULTS]
 
 SECONDS_A_TURN = 20
 

@@ -152,11 +152,13 @@ def _take(popen, name):
 
 
 class Broker(Process):
-    """psbroker on a directory; ready when the constructor returns. Several --listen values are possible."""
+    """psbroker on a directory; ready when the constructor returns. Several --listen values are possible. `prefix`: a
+    command that runs it."""
 
-    def __init__(self, data, *arguments, listen=("127.0.0.1:0",), wait=True, program=None, **keywords):
+    def __init__(self, data, *arguments, listen=("127.0.0.1:0",), wait=True, program=None, prefix=(),
+                 **keywords):
         self.data = data
-        command = [program or PSBROKER, "--data", data]
+        command = [*prefix, program or PSBROKER, "--data", data]
         for address in listen:
             command += ["--listen", address]
         super().__init__(command + list(arguments), stdin=subprocess.DEVNULL, **keywords)

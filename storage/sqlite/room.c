@@ -1,0 +1,120 @@
+/* The reserve is made when there is room for it above the floor, so that it never makes publishing stop. */
+#include "room.h"
+
+#include "sqlite_store.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    /* As much as a checkpoint may still have to add to the file: until that is done, the WAL only grows. */
+    RESERVE_BYTES = 16 * 1024 * 1024, /* at most, and a quarter of the floor */
+    NEARLY_NOTHING = 2 * 1024 * 1024, /* free; with less the reserve is given up */
+    HARDLY_ANYTHING = 64 * 1024,      /* free; with less not even the index of a WAL can be made */
+    TRY_EVERY_MS = 1000
+};
+
+enum ps_status room_init(struct room *room, const char *directory)
+{
+    if (asprintf(&room->path, "%s/psbroker.reserve", directory) < 0) {
+        room->path = NULL;
+        return PS_NO_MEMORY;
+    }
+    room->held = access(room->path, F_OK) == 0;
+    return PS_OK;
+}
+
+void room_deinit(struct room *room)
+{
+    free(room->path);
+    *room = (struct room){0};
+}
+
+static void give_up(struct sqlite_store *store)
+{
+    store->room.held = false;
+    store->room.tried_at = monotonic_ms();
+    if (unlink(store->room.path) != 0)
+        return;
+    store_log(store, 4,
+              "event=reserve_given_up free_bytes=%llu text=\"the disk is full: room was made for what is not "
+              "publishing\"",
+              (unsigned long long)store->free_disk_bytes);
+    store->disk_sampled_at = 0;
+    store_sample_disk(store);
+}
+
+/* Given up, it must not bring the disk above the floor: publications would take it. */
+static uint64_t reserve_bytes(const struct sqlite_store *store)
+{
+    uint64_t part = store->config.disk_floor_bytes / 4;
+
+    return part < RESERVE_BYTES ? part : RESERVE_BYTES;
+}
+
+/* Its blocks are really taken, so another process cannot have them. */
+static void make(struct sqlite_store *store)
+{
+    struct room *room = &store->room;
+    int file;
+
+    room->tried_at = monotonic_ms();
+    file = open(room->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0)
+        return;
+    room->held = fallocate(file, 0, 0, (off_t)reserve_bytes(store)) == 0;
+    close(file);
+    if (!room->held)
+        unlink(room->path);
+}
+
+void room_look_first(struct sqlite_store *store)
+{
+    store_sample_disk(store);
+    if (store->room.held && store->free_disk_bytes < NEARLY_NOTHING && room_is_short(store))
+        give_up(store);
+}
+
+/* Without a floor there is nothing to keep a reserve behind: publications would use it up. */
+void room_look(struct sqlite_store *store)
+{
+    uint64_t floor = store->config.disk_floor_bytes;
+    struct room *room = &store->room;
+
+    room_look_first(store);
+    if (room_is_short(store) && !room->was_short)
+        room->files_too_long = true;
+    room->was_short = room_is_short(store);
+    if (!room->held && floor > 0 && store->free_disk_bytes >= floor + 2 * reserve_bytes(store) &&
+        (room->tried_at == 0 || monotonic_ms() - room->tried_at >= TRY_EVERY_MS))
+        make(store);
+}
+
+bool room_is_short(const struct sqlite_store *store)
+{
+    return store->free_disk_bytes < store->config.disk_floor_bytes;
+}
+
+bool room_is_full(const struct sqlite_store *store)
+{
+    return store->free_disk_bytes < HARDLY_ANYTHING;
+}
+
+uint64_t room_free_pages(struct sqlite_store *store)
+{
+    sqlite3_stmt *select = database_statement(&store->db, STATEMENT_FREE_PAGES);
+    uint64_t pages = 0;
+
+    if (select != NULL && sqlite3_step(select) == SQLITE_ROW)
+        pages = column_u64(select, 0);
+    sqlite3_reset(select);
+    return pages;
+}
+
+enum ps_status room_shrink(struct sqlite_store *store)
+{
+    store->room.files_too_long = true;
+    return database_run(&store->db, database_statement(&store->db, STATEMENT_SHRINK));
+}
