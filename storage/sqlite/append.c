@@ -125,73 +125,97 @@ static void add_rows(struct appender *appender, struct topic *topic, struct stor
             (struct message_row){.message = &append->messages[i], .topic = topic, .op = op};
 }
 
-/* Links the queued operations of each topic together, then lays their rows out topic by topic. */
-static enum ps_status lay_out(struct sqlite_store *store)
-{
-    struct appender *appender = &store->appender;
-    size_t count = appender->waiting_count;
-    struct group *groups = malloc(count * sizeof(*groups));
-    size_t *next = malloc(count * sizeof(*next));
-    enum ps_status status = PS_OK;
-    size_t group_count = 0;
-    size_t total = 0;
-    void *rows;
+/* What is queued, by topic. */
+struct layout {
+    struct group *groups;
+    size_t *next;
+    size_t group_count, messages;
+};
 
-    if (groups == NULL || next == NULL) {
-        status = PS_NO_MEMORY;
-        goto done;
+static void add_to_group(struct layout *layout, struct topic *topic, size_t i)
+{
+    struct group *group = topic->group;
+
+    if (group == NULL) {
+        topic->group = group = &layout->groups[layout->group_count++];
+        *group = (struct group){topic, i, i};
+    } else {
+        layout->next[group->last] = i;
+        group->last = i;
     }
+}
+
+/* Links the queued operations of each topic together; those of a topic too many are refused. */
+static enum ps_status group_by_topic(struct sqlite_store *store, struct layout *layout)
+{
+    const struct appender *appender = &store->appender;
+    size_t count = appender->waiting_count;
+    enum ps_status status;
+
     for (size_t i = 0; i < count; i++) {
         struct store_op *op = appender->waiting[i];
         struct topic *topic;
-        struct group *group;
 
         if (i + PREFETCH_AHEAD < count)
             sqlite_topics_prefetch(&store->topics, appender->waiting[i + PREFETCH_AHEAD]->append.topic);
         topic = append_topic(store, op->append.topic, &status);
-        next[i] = SIZE_MAX;
+        layout->next[i] = SIZE_MAX;
         if (topic == NULL && status != PS_LIMIT_EXCEEDED)
-            goto done;
+            return status;
         if (topic == NULL) {
             refuse(op, status);
-            status = PS_OK;
             continue;
         }
-        total += op->append.count;
-        group = topic->group;
-        if (group == NULL) {
-            topic->group = group = &groups[group_count++];
-            *group = (struct group){topic, i, i};
-        } else {
-            next[group->last] = i;
-            group->last = i;
-        }
+        layout->messages += op->append.count;
+        add_to_group(layout, topic, i);
     }
-    rows = room_for(appender->rows, &appender->row_capacity, total, sizeof(*appender->rows));
-    if (rows == NULL && total > 0) {
-        status = PS_NO_MEMORY;
-        goto done;
-    }
+    return PS_OK;
+}
+
+static enum ps_status lay_out_rows(struct appender *appender, const struct layout *layout)
+{
+    struct message_row *rows =
+        room_for(appender->rows, &appender->row_capacity, layout->messages, sizeof(*appender->rows));
+
+    if (rows == NULL && layout->messages > 0)
+        return PS_NO_MEMORY;
     appender->rows = rows;
-    for (size_t g = 0; g < group_count; g++) {
-        if (g + PREFETCH_AHEAD < group_count)
-            prefetch(appender->waiting[groups[g + PREFETCH_AHEAD].first], APPEND_OP_BYTES);
-        for (size_t i = groups[g].first; i != SIZE_MAX; i = next[i])
-            add_rows(appender, groups[g].topic, appender->waiting[i]);
+    for (size_t g = 0; g < layout->group_count; g++) {
+        if (g + PREFETCH_AHEAD < layout->group_count)
+            prefetch(appender->waiting[layout->groups[g + PREFETCH_AHEAD].first], APPEND_OP_BYTES);
+        for (size_t i = layout->groups[g].first; i != SIZE_MAX; i = layout->next[i])
+            add_rows(appender, layout->groups[g].topic, appender->waiting[i]);
     }
-done:
-    for (size_t g = 0; g < group_count; g++)
-        groups[g].topic->group = NULL;
-    free(next);
-    free(groups);
+    return PS_OK;
+}
+
+/* The queued operations as rows, topic by topic. */
+static enum ps_status lay_out(struct sqlite_store *store)
+{
+    size_t count = store->appender.waiting_count;
+    struct layout layout = {.groups = malloc(count * sizeof(*layout.groups)),
+                            .next = malloc(count * sizeof(*layout.next))};
+    enum ps_status status = PS_NO_MEMORY;
+
+    if (layout.groups != NULL && layout.next != NULL)
+        status = group_by_topic(store, &layout);
+    if (status == PS_OK)
+        status = lay_out_rows(&store->appender, &layout);
+    for (size_t g = 0; g < layout.group_count; g++)
+        layout.groups[g].topic->group = NULL;
+    free(layout.next);
+    free(layout.groups);
     return status;
 }
 
 static void fetch_ahead(const struct message_row *row, size_t left)
 {
-    const struct message_row *next = row + PREFETCH_AHEAD;
+    const struct message_row *next;
 
-    if (left <= PREFETCH_AHEAD || !row_is_apart(next))
+    if (left <= PREFETCH_AHEAD)
+        return;
+    next = row + PREFETCH_AHEAD;
+    if (!row_is_apart(next))
         return;
     prefetch(next->message, sizeof(struct message));
     prefetch(next->topic, sizeof(struct topic));

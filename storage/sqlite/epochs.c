@@ -183,15 +183,28 @@ static void sort_by_byte(const struct run_row *from, struct run_row *to, size_t 
         to[places[from[i].topic_id >> shift & 0xff]++] = from[i];
 }
 
-/* A radix sort by topic: in commit order the runs of one topic are in the order of their offsets already. */
-static enum ps_status sort_runs(struct run_row *runs, size_t count)
+static int by_topic_and_seq(const void *left, const void *right)
+{
+    const struct run_row *a = left;
+    const struct run_row *b = right;
+
+    if (a->topic_id != b->topic_id)
+        return a->topic_id < b->topic_id ? -1 : 1;
+    return a->first_seq < b->first_seq ? -1 : a->first_seq > b->first_seq;
+}
+
+/* A radix sort by topic: in commit order the runs of one topic are in the order of their offsets already. Without memory
+ * for it no publication is refused: it only takes longer. */
+static void sort_runs(struct run_row *runs, size_t count)
 {
     struct run_row *scratch = malloc(count * sizeof(*runs));
     struct run_row *from = runs, *to = scratch;
     uint64_t ids = 0;
 
-    if (scratch == NULL)
-        return PS_NO_MEMORY;
+    if (scratch == NULL) {
+        qsort(runs, count, sizeof(*runs), by_topic_and_seq);
+        return;
+    }
     for (size_t i = 0; i < count; i++)
         ids |= runs[i].topic_id;
     for (unsigned shift = 0; shift < 64 && ids >> shift != 0; shift += 8) {
@@ -204,7 +217,6 @@ static enum ps_status sort_runs(struct run_row *runs, size_t count)
     if (from != runs)
         memcpy(runs, from, count * sizeof(*runs));
     free(scratch);
-    return PS_OK;
 }
 
 /* The runs of one topic in a sorted epoch. */
@@ -254,15 +266,11 @@ static void mark_busy(struct epoch *epoch)
     free(shares);
 }
 
-static enum ps_status sort(struct epoch *epoch)
+static void sort(struct epoch *epoch)
 {
-    enum ps_status status = sort_runs(epoch->runs, epoch->count);
-
-    if (status != PS_OK)
-        return status;
+    sort_runs(epoch->runs, epoch->count);
     mark_busy(epoch);
     epoch->sorted = true;
-    return PS_OK;
 }
 
 /* Brings `topics` up to date for each topic whose last run lies in the slice. */
@@ -318,9 +326,7 @@ enum ps_status epochs_flush(struct epochs *epochs, struct database *db, struct r
     if (!epochs_due(epochs))
         return PS_OK;
     if (!epoch->sorted)
-        status = sort(epoch);
-    if (status != PS_OK)
-        return status;
+        sort(epoch);
     to = epoch->count - from < budget ? epoch->count : from + budget;
     source->runs = epoch->runs + from;
     source->run_count = to - from;

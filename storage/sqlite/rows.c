@@ -133,10 +133,11 @@ static void result_any(sqlite3_context *context, struct span bytes)
 
 static void fetch_ahead(const struct row_source *source, size_t at)
 {
-    const struct message_row *next = &source->messages[at + ROWS_AHEAD];
+    const struct message_row *next;
 
     if (at + 2 * ROWS_AHEAD >= source->message_count)
         return;
+    next = &source->messages[at + ROWS_AHEAD];
     if (row_is_apart(next + ROWS_AHEAD))
         prefetch(next[ROWS_AHEAD].message, sizeof(struct message));
     if (row_is_apart(next)) {

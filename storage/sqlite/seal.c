@@ -18,9 +18,25 @@ enum {
     RESERVED_AT = 20 /* how many bytes of a page SQLite keeps free */
 };
 
+/* What a backup by SQLite writes anew in a page 1 whose seal it copies: the change counter, the schema cookie, and which
+ * library wrote at which change. None of them says anything about what is stored. */
+static uint64_t sum_of_first(const uint8_t *page, size_t size)
+{
+    uint8_t header[HEADER_BYTES];
+
+    memcpy(header, page, HEADER_BYTES);
+    memset(header + 24, 0, 4);
+    memset(header + 40, 0, 4);
+    memset(header + 92, 0, 8);
+    return XXH3_64bits_withSeed(page + HEADER_BYTES, size - HEADER_BYTES,
+                                XXH3_64bits_withSeed(header, HEADER_BYTES, 1));
+}
+
 static uint64_t sum_of(const uint8_t *page, int size, sqlite3_int64 offset)
 {
-    uint64_t sum = XXH3_64bits_withSeed(page, (size_t)size - SEAL_BYTES, (uint64_t)(offset / size) + 1);
+    size_t summed = (size_t)size - SEAL_BYTES;
+    uint64_t sum = offset == 0 ? sum_of_first(page, summed)
+                               : XXH3_64bits_withSeed(page, summed, (uint64_t)(offset / size) + 1);
 
     return sum == 0 ? 1 : sum;
 }

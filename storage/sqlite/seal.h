@@ -3,7 +3,8 @@
  * else: rows that vanish from a table, an index that leads elsewhere, free pages that are not free.
  *
  * A page leaves for the file sealed and comes back with zeros in that place, so what goes through caches and the WAL
- * has none. Zeros are no seal and pass: a copy by other programs (VACUUM INTO, .backup) is a sound database. */
+ * has none. Zeros are no seal and pass: a copy by VACUUM INTO is a sound database. A copy by .backup has the seals of its
+ * origin, with other numbers in the header of page 1, so those are left out. */
 #ifndef PSBROKER_SEAL_H
 #define PSBROKER_SEAL_H
 

@@ -50,7 +50,8 @@
                        " publisher, key, headers, payload) SELECT seq, topic_id, offset, ?1, flags,"         \
                        " checksum, publisher, key, headers, payload FROM message_batch")                     \
     X(READ_ROWS,                                                                                             \
-      "SELECT 1 FROM messages m WHERE m.seq BETWEEN ?1 AND ?2 AND NOT show_row(" MESSAGE_COLUMNS ")")        \
+      "SELECT 1 FROM messages m WHERE m.seq BETWEEN ?1 AND ?2 AND NOT show_row(" MESSAGE_COLUMNS ")"         \
+      " ORDER BY m.seq")                                                                                     \
     X(TAIL_ROWS, "SELECT seq, topic_id, offset FROM messages WHERE seq > ?1 ORDER BY seq")                   \
     X(LAST_ROW, "SELECT seq, published_at FROM messages ORDER BY seq DESC LIMIT 1")                          \
     X(ROW_AT, "SELECT topic_id, offset FROM messages WHERE seq = ?1")                                        \
@@ -85,7 +86,7 @@
     X(READ_EPOCH, "SELECT 1 FROM topic_runs r CROSS JOIN messages m WHERE r.epoch = ?1"                      \
                   " AND r.topic_id = ?2 AND r.first_offset >= ?3"                                            \
                   " AND m.seq BETWEEN max(r.first_seq, ?4) AND r.first_seq + r.count - 1 AND NOT "           \
-                  "show_row(" MESSAGE_COLUMNS ")")                                                           \
+                  "show_row(" MESSAGE_COLUMNS ") ORDER BY r.first_offset, m.seq")                            \
     X(DEAD_RUNS, "SELECT first_offset, first_seq, count FROM topic_runs WHERE epoch = ?1"                    \
                  " AND topic_id = ?2 AND first_offset < ?3 ORDER BY first_offset")                           \
     X(DELETE_RUN, "DELETE FROM topic_runs WHERE epoch = ?1 AND topic_id = ?2 AND first_offset = ?3")         \

@@ -2,6 +2,7 @@
 #include "leaks.h"
 #include "migrate.h"
 #include "sqlite_case.h"
+#include "statements.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -202,6 +203,44 @@ Test(sqlite_open, the_log_keeps_its_id_and_counts_its_starts)
     sqlite_case_open(&place);
     cr_assert_arr_eq(place.opened.log_id, id, sizeof(id));
     cr_assert_eq(place.opened.start_count, starts + 1);
+    sqlite_case_deinit(&place);
+}
+
+static void show_nothing(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    (void)argc, (void)argv;
+    sqlite3_result_int(context, 0);
+}
+
+/* Rows are shown in the order in which an index or the table has them. */
+Test(sqlite_open, no_query_sorts)
+{
+#define SQL_OF(symbol, sql) sql,
+    static const char *const statements[] = {STATEMENT_MAP(SQL_OF)};
+#undef SQL_OF
+    struct sqlite_case place;
+    unsigned queries = 0;
+    sqlite3 *db;
+    sqlite_case_start(&place);
+    cr_assert_eq(sqlite3_open(place.file, &db), SQLITE_OK);
+    cr_assert_eq(sqlite3_create_function(db, "show_row", 9, SQLITE_UTF8, NULL, show_nothing, NULL, NULL),
+                 SQLITE_OK);
+    for (size_t i = 0; i < sizeof statements / sizeof *statements; i++) {
+        char sql[1200];
+        sqlite3_stmt *plan;
+        if (strncmp(statements[i], "SELECT", 6) != 0)
+            continue;
+        snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", statements[i]);
+        cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &plan, NULL), SQLITE_OK, "%s", sqlite3_errmsg(db));
+        while (sqlite3_step(plan) == SQLITE_ROW) {
+            const char *step = (const char *)sqlite3_column_text(plan, 3);
+            cr_assert_null(strstr(step, "TEMP B-TREE"), "%s: %s", statements[i], step);
+        }
+        sqlite3_finalize(plan);
+        queries++;
+    }
+    cr_assert_gt(queries, 20u);
+    sqlite3_close(db);
     sqlite_case_deinit(&place);
 }
 
