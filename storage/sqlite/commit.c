@@ -1,5 +1,5 @@
 /* A commit: checkpoint if due ─▶ BEGIN IMMEDIATE (an outside lock is waited out) ─▶ nobody else wrote? ─▶
- * operations ─▶ a slice of the index, a step of the sweeper ─▶ COMMIT ─▶ promote what was staged.
+ * a step of the sweeper ─▶ operations ─▶ a slice of the index ─▶ COMMIT ─▶ promote what was staged.
  * Before COMMIT every failure is undone. After COMMIT's own failure nothing is answered, the store refuses everything
  * from then on, and a new start finds out. */
 #include "commit.h"
@@ -97,15 +97,26 @@ static enum ps_status flush_index(struct sqlite_store *store, size_t budget)
     return status;
 }
 
-/* Background work that shares the commit's sync. */
+/* Background work that shares the commit's sync. A damaged page that the sweeper meets costs the transaction, so it comes
+ * before everything else, and what follows gets another. */
+static enum ps_status sweep_first(struct sqlite_store *store)
+{
+    enum ps_status status;
+
+    if (!sweeper_due(store) || monotonic_ms() - store->sweeper.stepped_at < SWEEP_EVERY_MS)
+        return PS_OK;
+    status = sweeper_step(store);
+    if (status != PS_DAMAGED)
+        return status;
+    transaction_roll_back(store);
+    sweeper_give_up(store);
+    return transaction_begin(store);
+}
+
+/* The same, behind the operations. */
 static enum ps_status ride_along(struct sqlite_store *store)
 {
-    size_t budget = store->config.slice_runs + 2 * (size_t)store->appender.staged_rows;
-    enum ps_status status = flush_index(store, budget);
-
-    if (status == PS_OK && sweeper_due(store) && monotonic_ms() - store->sweeper.stepped_at >= SWEEP_EVERY_MS)
-        status = sweeper_step(store);
-    return status;
+    return flush_index(store, store->config.slice_runs + 2 * (size_t)store->appender.staged_rows);
 }
 
 static enum ps_status refuse_all(struct store_op **ops, size_t count, enum ps_status status)
@@ -154,7 +165,10 @@ static enum ps_status commit_ops(struct sqlite_store *store, struct store_op **o
         status = transaction_begin(store);
     if (status == PS_OK) {
         admitted = admission(store);
-        status = execute_all(store, ops, count, admitted);
+        if (admitted == PS_OK)
+            status = sweep_first(store);
+        if (status == PS_OK)
+            status = execute_all(store, ops, count, admitted);
         if (status == PS_OK && admitted == PS_OK)
             status = ride_along(store);
         if (status == PS_OK)
@@ -186,6 +200,10 @@ static enum ps_status work_step(struct sqlite_store *store,
     if (status == PS_OK)
         return PS_OK;
     transaction_roll_back(store);
+    if (status == PS_DAMAGED && step == sweeper_step) {
+        sweeper_give_up(store);
+        return PS_OK;
+    }
     fail(store, NULL, 0, status);
     return status;
 }

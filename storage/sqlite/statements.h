@@ -68,6 +68,11 @@
     X(RUNS_OF_EPOCH, "SELECT topic_id, first_offset, first_seq, count FROM topic_runs WHERE epoch = ?1"      \
                      " ORDER BY topic_id, first_offset")                                                     \
     X(UNLISTED_RUN, "SELECT 1 FROM topic_runs WHERE epoch > ?1 LIMIT 1")                                     \
+    X(RIGHT_EDGES,                                                                                           \
+      "SELECT (SELECT max(topic_id) FROM topic_runs INDEXED BY busy_runs WHERE busy = 1),"                   \
+      " (SELECT max(last_seq) FROM epochs INDEXED BY epochs_by_last_seq),"                                   \
+      " (SELECT max(epoch) FROM epochs INDEXED BY epochs_with_quiet_runs WHERE quiet_runs > 0),"             \
+      " (SELECT max(epoch) FROM topic_runs)")                                                                \
     X(FIRST_EPOCH, "SELECT min(epoch) FROM epochs")                                                          \
     X(DROP_UNLISTED, "DELETE FROM topic_runs WHERE epoch > ?1")                                              \
     X(NEXT_EPOCH, "SELECT epoch FROM epochs WHERE epoch >= ?1 AND epoch <= ?2 ORDER BY epoch LIMIT 1")       \

@@ -132,9 +132,11 @@ static enum ps_status enter_epoch(struct sqlite_store *store)
     }
     sweeper->next_epoch = sweeper->epoch + 1;
     sweeper->run_count = sweeper->run_at = 0;
-    for (size_t i = 0; i < sweeper->committed_count && status == PS_OK; i++)
+    for (size_t i = 0; i < sweeper->committed_count && status == PS_OK; i++) {
+        sweeper->suspect = sweeper->topics[i].topic_id;
         if (sweeper->topics[i].in_pass)
             status = collect_topic(store, &sweeper->topics[i]);
+    }
     if (sweeper->run_count > 0)
         qsort(sweeper->runs, sweeper->run_count, sizeof(sweeper->runs[0]), by_seq);
     return status;
@@ -212,6 +214,7 @@ static enum ps_status remove_some(struct sqlite_store *store)
          runs++) {
         const struct dead_run *run = &sweeper->runs[sweeper->run_at];
 
+        sweeper->suspect = run->topic_id;
         status = remove_run(&store->db, sweeper->epoch, run);
         if (status != PS_OK)
             return status;
@@ -219,6 +222,7 @@ static enum ps_status remove_some(struct sqlite_store *store)
         sweeper->run_at++;
         FAILPOINT(sweep_run);
     }
+    sweeper->suspect = 0;
     return sweeper->run_at == sweeper->run_count ? drop_epoch_if_empty(store) : PS_OK;
 }
 
@@ -227,6 +231,7 @@ enum ps_status sweeper_step(struct sqlite_store *store)
     struct sweeper *sweeper = &store->sweeper;
     enum ps_status status = PS_OK;
 
+    sweeper->suspect = 0;
     if (!sweeper->passing)
         begin_pass(store);
     if (sweeper->run_at == sweeper->run_count)
@@ -257,6 +262,28 @@ void sweeper_promote(struct sweeper *sweeper)
         forget_pass(sweeper);
     }
     sweeper->committed_count = sweeper->topic_count;
+}
+
+void sweeper_give_up(struct sqlite_store *store)
+{
+    struct sweeper *sweeper = &store->sweeper;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < sweeper->topic_count; i++) {
+        const struct dead_topic *topic = &sweeper->topics[i];
+
+        if (topic->through > store->epochs.indexed_through ||
+            (sweeper->suspect != 0 && sweeper->suspect != topic->topic_id)) {
+            sweeper->topics[kept++] = *topic;
+            continue;
+        }
+        store_log(
+            store, 4,
+            "event=sweep_given_up topic_id=%llu text=\"rows of a deleted topic stand on a damaged page; "
+            "they stay until the next start tries again\"",
+            (unsigned long long)topic->topic_id);
+    }
+    sweeper->topic_count = sweeper->committed_count = kept;
 }
 
 /* Steps that were rolled back are taken again: the pass starts over and finds what is left. */

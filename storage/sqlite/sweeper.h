@@ -32,6 +32,7 @@ struct sweeper {
     uint64_t next_epoch, last_epoch, epoch;
     struct dead_run *runs; /* of `epoch`, in commit order */
     size_t run_count, run_at, run_capacity;
+    uint64_t suspect;    /* the topic at hand; 0: all in the pass */
     uint64_t stepped_at; /* monotonic ms */
     uint64_t max_rows;   /* in one step */
 };
@@ -44,8 +45,11 @@ enum ps_status sweeper_note(struct sweeper *sweeper, uint64_t topic_id, uint64_t
 /* Whether there is something that a step would remove. */
 bool sweeper_due(const struct sqlite_store *store);
 
-/* One bounded step, inside a transaction. */
+/* One bounded step, inside a transaction, the first in it: PS_DAMAGED leaves none. */
 enum ps_status sweeper_step(struct sqlite_store *store);
+
+/* A step met a damaged page, and its transaction is gone: the topic at fault keeps its rows until the next start. */
+void sweeper_give_up(struct sqlite_store *store);
 
 void sweeper_promote(struct sweeper *sweeper);
 void sweeper_discard(struct sweeper *sweeper);

@@ -283,6 +283,23 @@ static enum ps_status probe_latest(struct sqlite_store *store, const struct topi
     return status;
 }
 
+/* Where the next slice of the index will write: its right edges, and behind the runs of the topics written to last. */
+static enum ps_status visit_index(struct sqlite_store *store, const struct topic **topics, size_t count)
+{
+    enum ps_status status = database_run(&store->db, database_statement(&store->db, STATEMENT_RIGHT_EDGES));
+
+    for (size_t i = 0; i < count && i < PROBED_TOPICS && status == PS_OK; i++) {
+        sqlite3_stmt *select = database_statement(&store->db, STATEMENT_BUSY_RUN_AT_OR_BELOW);
+
+        if (select != NULL) {
+            bind_u64(select, 1, topics[i]->topic_id);
+            bind_u64(select, 2, topics[i]->committed.next_offset);
+        }
+        status = database_run(&store->db, select);
+    }
+    return status;
+}
+
 enum ps_status verify_topics(struct sqlite_store *store, const struct roster *roster,
                              const struct finding *finding)
 {
@@ -308,6 +325,8 @@ enum ps_status verify_topics(struct sqlite_store *store, const struct roster *ro
     if (status == PS_OK)
         status = probe_latest(store, topics, count, finding);
     believe_rows(store, false);
+    if (status == PS_OK)
+        status = visit_index(store, topics, count);
     free(topics);
     return status;
 }

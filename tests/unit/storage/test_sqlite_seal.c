@@ -189,3 +189,88 @@ Test(sqlite_seal, rows_beside_a_damaged_one_are_given)
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
+
+/* --------------------------------------------------------------------------- damage that only background work meets */
+
+/* A bit in the page where that table or index begins. */
+static void flip_root(const struct sqlite_case *place, const char *name)
+{
+    char sql[100];
+    snprintf(sql, sizeof sql, "SELECT rootpage FROM sqlite_schema WHERE name = '%s'", name);
+    flip(place, (sqlite_case_number(place, sql) - 1) * 16384 + 8000, 1);
+}
+
+Test(sqlite_seal, a_page_that_the_index_will_write_refuses_the_start)
+{
+    static const char *const names[] = {"busy_runs", "topic_runs", "epochs", "epochs_by_last_seq",
+                                        "epochs_with_quiet_runs"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct sqlite_case place;
+        made_once(&place);
+        flip_root(&place, names[i]);
+        cr_assert_eq(sqlite_case_try_open(&place), PS_DAMAGED, "%s", names[i]);
+        cr_assert_not_null(strstr(place.error, "does not match its checksum"), "%s", place.error);
+        sqlite_case_deinit(&place);
+    }
+}
+
+static void publish_long(struct sqlite_case *place, const char *topic, unsigned count)
+{
+    static char payload[4000];
+    for (unsigned i = 0; i < count; i++) {
+        memset(payload, 'x', sizeof payload);
+        snprintf(payload, sizeof payload, "%s %u", topic, i);
+        struct message message = {.payload = {(const uint8_t *)payload, sizeof payload}};
+        struct store_op op = {.kind = STORE_APPEND,
+                              .append = {.topic = span_of(topic), .messages = &message, .count = 1}};
+        cr_assert_eq(sqlite_case_commit(place, &op), PS_OK);
+        cr_assert_eq(op.status, PS_OK);
+    }
+}
+
+static void delete_topic(struct sqlite_case *place, const char *topic)
+{
+    struct store_op op = {.kind = STORE_DELETE_TOPIC, .delete_topic = {.topic = span_of(topic)}};
+    cr_assert_eq(sqlite_case_commit(place, &op), PS_OK);
+    cr_assert_eq(op.status, PS_OK);
+}
+
+/* `rides`: the sweeper works within commits of publications. */
+static void sweep_over_damage(bool rides)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    publish_long(&place, "damaged", 40);
+    publish_long(&place, "sound", 40);
+    sqlite_case_publish(&place, "A", 10);
+    sqlite_case_close(&place);
+    flip(&place, find(&place, "damaged 20"), 1);
+
+    for (int start = 0; start < 2; start++) {
+        sqlite_case_open(&place);
+        if (start == 0) {
+            delete_topic(&place, "damaged");
+            delete_topic(&place, "sound");
+        }
+        if (rides)
+            sqlite_case_publish(&place, "A", 10);
+        sqlite_case_work(&place);
+        sqlite_case_publish(&place, "A", 10);
+        cr_assert_not_null(strstr(place.logged, "event=sweep_given_up topic_id=1 "), "%s", place.logged);
+        cr_assert_null(strstr(place.logged, "topic_id=2 "), "%s", place.logged);
+        place.logged[0] = '\0';
+        sqlite_case_close(&place);
+    }
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM messages WHERE topic_id = 2"), 0);
+    cr_assert_eq(sqlite_case_number(&place, "SELECT count(*) FROM history WHERE topic = 'A'"),
+                 rides ? 50 : 30);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_seal, a_damaged_page_ends_sweeping_its_topic_and_nothing_else)
+{
+    sweep_over_damage(false);
+    sweep_over_damage(true);
+}
