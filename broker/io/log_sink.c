@@ -1,11 +1,10 @@
 #include "log_sink.h"
 
+#include "line_writer.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
-enum { LINE_BYTES = 2048 };
 
 /* The value of the line's `event=`; the whole line if it has none. */
 static int event_of(const char *line, const char **event)
@@ -47,19 +46,9 @@ static struct log_sink_event *find(struct log_sink *sink, uint64_t hash)
 static void put(void *ctx, enum log_level level, const char *line)
 {
     const struct log_sink *sink = ctx;
-    char text[LINE_BYTES];
-    size_t size = (size_t)snprintf(text, sizeof text, "%s", line);
 
     (void)level; /* stands in the line */
-    if (size > sizeof text - 2)
-        size = sizeof text - 2;
-    text[size++] = '\n';
-    for (size_t done = 0; done < size;) {
-        ssize_t count = write(sink->fd, text + done, size - done);
-        if (count <= 0)
-            return; /* nobody to tell */
-        done += (size_t)count;
-    }
+    line_writer_put(sink->writer, line);
 }
 
 /* How many lines of the event were held back in an earlier period. */
@@ -73,12 +62,19 @@ static void note_held_back(struct log_sink *sink, const char *name, int size, ui
 
 int log_sink_init(struct log_sink *sink, int fd)
 {
-    *sink = (struct log_sink){.fd = fd};
-    return uv_mutex_init(&sink->mutex);
+    *sink = (struct log_sink){0};
+    int status = uv_mutex_init(&sink->mutex);
+    if (status != 0)
+        return status;
+    status = line_writer_new(fd, &sink->writer);
+    if (status != 0)
+        uv_mutex_destroy(&sink->mutex);
+    return status;
 }
 
 void log_sink_deinit(struct log_sink *sink)
 {
+    line_writer_free(sink->writer);
     uv_mutex_destroy(&sink->mutex);
 }
 

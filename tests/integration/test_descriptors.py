@@ -1,5 +1,9 @@
-"""Programs started with closed standard descriptors: nothing that they open takes their place."""
+"""Programs started with closed standard descriptors: nothing that they open takes their place; and with a stderr that
+nobody reads: it holds nobody."""
 import os
+import pty
+import select
+import socket
 import subprocess
 
 import tap
@@ -33,20 +37,69 @@ class ClosedDescriptors(Case):
                         self.assertEqual(b"stdout" in err, 1 in closed, arguments)
 
     def test_a_broker_without_descriptors_keeps_its_log_lines_out_of_the_log(self):
-        socket = self.path("s")
-        broker = subprocess.Popen([PSBROKER, "--data", self.path("data"), "--listen", "unix:" + socket],
+        listener = self.path("s")
+        broker = subprocess.Popen([PSBROKER, "--data", self.path("data"), "--listen", "unix:" + listener],
                                   preexec_fn=lambda: os.closerange(0, 3))
         self.addCleanup(broker.kill)
-        wait_until(lambda: os.path.exists(socket), "the listener")
+        wait_until(lambda: os.path.exists(listener), "the listener")
         environment = dict(os.environ)
         for offset in (b"0\n", b"1\n"):
-            done = subprocess.run([PSCTL, "-s", "unix:" + socket, "pub", "t", "x"], env=environment,
+            done = subprocess.run([PSCTL, "-s", "unix:" + listener, "pub", "t", "x"], env=environment,
                                   stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
             self.assertEqual((done.returncode, done.stdout), (0, offset), done.stderr)
         broker.terminate()
         self.assertEqual(broker.wait(60), 0)
         with open(self.path("data", "LOCK"), "rb") as lock:
             self.assertEqual(lock.read().strip(), str(broker.pid).encode())
+
+
+class StalledStderr(Case):
+    def full_pipe(self):
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        try:
+            while os.write(writing, b"x" * 4096):
+                pass
+        except BlockingIOError:
+            os.set_blocking(writing, True)
+        return reading, writing
+
+    def stopped_terminal(self):
+        reading, writing = pty.openpty()
+        os.write(reading, b"\x13")  # Ctrl-S
+        while select.select([], [writing], [], 0)[1]:
+            pass
+        return reading, writing
+
+    def refuse_one(self, path):
+        """A connection that is refused with a log line."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.settimeout(60)
+            peer.connect(path)
+            peer.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            while peer.recv(4096):
+                pass
+
+    def test_a_broker_whose_stderr_nobody_reads_serves_and_ends(self):
+        for kind in (self.full_pipe, self.stopped_terminal):
+            with self.subTest(stderr=kind.__name__):
+                reading, writing = kind()
+                self.addCleanup(os.close, reading)
+                self.addCleanup(os.close, writing)
+                path = self.path(kind.__name__)
+                broker = subprocess.Popen([PSBROKER, "--data", path + ".data", "--listen", "unix:" + path],
+                                          stdout=subprocess.PIPE, stderr=writing)
+                self.addCleanup(broker.stdout.close)
+                self.addCleanup(broker.kill)
+                self.assertTrue(select.select([broker.stdout], [], [], 60)[0], "no word on stdout")
+                self.assertEqual(broker.stdout.readline(), b"listening unix %s\n" % path.encode())
+                for offset in (b"0\n", b"1\n"):
+                    self.refuse_one(path)
+                    done = subprocess.run([PSCTL, "-s", "unix:" + path, "pub", "t", "x"], stdin=subprocess.DEVNULL,
+                                          capture_output=True, timeout=60, check=False)
+                    self.assertEqual((done.returncode, done.stdout), (0, offset), done.stderr)
+                broker.terminate()
+                self.assertEqual(broker.wait(60), 0)
 
 
 if __name__ == "__main__":
