@@ -311,7 +311,8 @@ static const struct option_row options[] = {
     {"tail-memory", "SIZE", "32M", apply_tail_memory,
      "the newest messages kept in memory for live subscribers"},
     {"cursor-memory", "SIZE", "128M", apply_cursor_memory,
-     "memory for the places of all subscriptions in all their topics (about 300 bytes each)"},
+     "memory of all subscriptions (about 600 bytes each, 100 more for each level of its filter that\n"
+     "                          no other has) and of their places in topics (about 300 bytes each)"},
     {"publish-window", "SIZE", "16M", apply_publish_window, "unanswered publications of one connection"},
     {"publish-memory", "SIZE", "64M", apply_publish_memory, "unanswered publications of all connections"},
     {"receive-memory", "SIZE", "256M", apply_receive_memory,

@@ -65,15 +65,30 @@ static void init_lists(struct attachment *a)
     list_init(&a->all);
     list_init(&a->ready);
     list_init(&a->resolving);
+    list_init(&a->gone);
     list_init(&a->answer.in_session);
     list_init(&a->seek_waiters);
+}
+
+/* With its places in maps, the first buckets of its own, and what the allocator adds. */
+static uint64_t charge(const struct attachment *a)
+{
+    return sizeof *a + a->id_size + a->filter_size + 96;
+}
+
+struct protocol_error subscription_refusal(const struct broker *broker)
+{
+    const struct quota *budget = &broker->subscriptions;
+    if (!quota_full(budget))
+        return protocol_error_of(PS_NO_MEMORY);
+    return error_with_limit(PS_LIMIT_EXCEEDED, "cursor_memory", budget->limit);
 }
 
 struct attachment *attachment_new(struct session *session, const struct client_frame *frame)
 {
     const struct subscribe *subscribe = &frame->subscribe;
     struct broker *broker = session->broker;
-    if (!map_prepare(&session->by_number))
+    if (quota_full(&broker->subscriptions) || !map_prepare(&session->by_number))
         return NULL;
     struct attachment *a = calloc(1, sizeof *a + subscribe->durable_id.size + subscribe->filter.size);
     if (a == NULL)
@@ -89,6 +104,7 @@ struct attachment *attachment_new(struct session *session, const struct client_f
     if (a->id_size > 0)
         memcpy(a->names, subscribe->durable_id.data, a->id_size);
     memcpy(a->names + a->id_size, subscribe->filter.data, a->filter_size);
+    quota_charge(&broker->subscriptions, charge(a));
     reply_init(&a->reply, session, frame->request_id, true);
     list_append(&session->attachments, &a->in_session);
     session->attachment_count++;
@@ -132,6 +148,7 @@ void attachment_free(struct attachment *a)
     map_remove(&session->by_number, &a->by_number);
     list_remove(&a->in_session);
     session->attachment_count--;
+    quota_release(&session->broker->subscriptions, charge(a));
     session->broker->metrics.subscriptions--;
     free(a);
 }
@@ -323,7 +340,7 @@ void attachment_begin(struct attachment *a, const struct start_rule *start)
     }
     bool exact = filter_is_exact(attachment_filter(a));
     if (!add_resumed(a, start) || (exact && !add_exact(a))) {
-        struct protocol_error refusal = cursor_refusal(a);
+        struct protocol_error refusal = subscription_refusal(a->session->broker);
         attachment_end(a, &refusal);
         return;
     }
@@ -341,7 +358,7 @@ static void add_step(struct producer *producer)
 {
     struct attachment *a = LIST_OBJECT(producer, struct attachment, answer);
     if (!add_some(a)) {
-        struct protocol_error refusal = cursor_refusal(a);
+        struct protocol_error refusal = subscription_refusal(a->session->broker);
         attachment_end(a, &refusal);
         return;
     }
@@ -358,7 +375,8 @@ void attachment_topic_created(struct attachment *a, struct topic *topic)
     struct cursor *cursor = cursor_new(a, topic);
     if (cursor == NULL) {
         /* Its router entry is being visited: the attachment ends with its connection. */
-        session_end(a->session, (struct optional_u64){0}, cursor_refusal(a).status);
+        struct protocol_error refusal = subscription_refusal(a->session->broker);
+        session_end_error(a->session, &refusal);
         return;
     }
     bool exact_offset = a->start.kind == START_OFFSET && !attachment_durable(a);

@@ -36,6 +36,7 @@ struct attachment {
     uint64_t sent_messages, sent_bytes;
     struct map cursors; /* by topic */
     struct list all, ready, resolving;
+    struct list gone;         /* cursors that gave all of a topic that was deleted */
     uint32_t busy;            /* cursors neither waiting nor ended */
     uint32_t open;            /* cursors not ended */
     struct producer answer;   /* adds the topics that exist, then tells where each starts */
@@ -67,8 +68,10 @@ static inline struct span attachment_filter(const struct attachment *a)
 }
 
 /* Registered with its session under a new number and, when durable, in the registry; in state STORING.
- * NULL: out of memory. */
+ * NULL: subscription_refusal() says why. */
 struct attachment *attachment_new(struct session *session, const struct client_frame *frame);
+/* Why there is no subscription or no cursor: the budget of all of them is used up, or memory is. */
+struct protocol_error subscription_refusal(const struct broker *broker);
 /* Dirty committed offsets must have been submitted before. Takes NULL. */
 void attachment_free(struct attachment *a);
 

@@ -88,10 +88,11 @@ struct broker *broker_new(const struct broker_config *config, const struct broke
     offsets_init(&broker->offsets);
     topics_init(&broker->topics, broker->seed);
     tail_init(&broker->tail, broker->config.tail_bytes);
-    broker->cursors = (struct quota){.limit = broker->config.cursor_bytes};
+    broker->subscriptions = (struct quota){.limit = broker->config.cursor_bytes};
     broker->publish.limit = broker->config.publish_total;
     broker->output.limit = broker->config.send_total;
-    if (broker->config.server_version == NULL || !router_init(&broker->router, broker->seed) ||
+    if (broker->config.server_version == NULL ||
+        !router_init(&broker->router, broker->seed, &broker->subscriptions) ||
         !map_prepare(&broker->durables)) {
         broker_free(broker);
         return NULL;

@@ -16,7 +16,7 @@ struct broker_config {
     uint64_t publish_total;    /* uncommitted bytes of all connections together; 0: 64 MiB */
     uint64_t send_total;       /* bytes queued for the sockets of all connections; 0: 256 MiB */
     uint64_t tail_bytes;       /* memory of the tail; 0: 32 MiB */
-    uint64_t cursor_bytes;     /* memory of all cursors together; 0: 128 MiB */
+    uint64_t cursor_bytes;     /* memory of all subscriptions and their cursors; 0: 128 MiB */
     uint32_t ping_interval_ms; /* 0: 30,000 */
     uint32_t delivery_bytes;   /* handed to one socket at a time; 0: 256 KiB */
     uint32_t max_topics;       /* 0: 100,000 */

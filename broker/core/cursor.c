@@ -3,11 +3,16 @@
  *                                  └──────────────────────┘
  *
  * and from each of them to ENDED. A cursor is in exactly one queue by its state: a RESOLVING one in its
- * attachment's list, a READY one among its attachment's, a QUEUED one in its session's. */
+ * attachment's list, a READY one among its attachment's, a QUEUED one in its session's.
+ *
+ * A cursor that gave all of a topic which was then deleted is freed: should the topic be made again, its router entry
+ * brings a new one, which begins where the topic does. An exact filter keeps its only cursor, for it may begin at an
+ * offset that the topic has not reached. */
 #include "cursor.h"
 
 #include "attachment.h"
 #include "history.h"
+#include "topic.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -15,17 +20,9 @@
 /* With its place in the attachment's map and what the allocator adds. */
 enum { CURSOR_CHARGE = sizeof(struct cursor) + 40 };
 
-struct protocol_error cursor_refusal(const struct attachment *attachment)
-{
-    const struct broker *broker = attachment->session->broker;
-    if (!quota_full(&broker->cursors))
-        return protocol_error_of(PS_NO_MEMORY);
-    return error_with_limit(PS_LIMIT_EXCEEDED, "cursor_memory", broker->cursors.limit);
-}
-
 struct cursor *cursor_new(struct attachment *attachment, struct topic *topic)
 {
-    struct quota *budget = &attachment->session->broker->cursors;
+    struct quota *budget = &attachment->session->broker->subscriptions;
     if (quota_full(budget) || !map_prepare(&attachment->cursors))
         return NULL;
     struct cursor *cursor = calloc(1, sizeof *cursor);
@@ -59,7 +56,7 @@ void cursor_free(struct cursor *cursor)
     offsets_forget(cursor);
     map_remove(&cursor->attachment->cursors, &cursor->by_topic);
     list_remove(&cursor->in_attachment);
-    quota_release(&cursor->attachment->session->broker->cursors, CURSOR_CHARGE);
+    quota_release(&cursor->attachment->session->broker->subscriptions, CURSOR_CHARGE);
     topic_unref(cursor->topic);
     free(cursor);
 }
@@ -128,6 +125,11 @@ void cursor_begin(struct cursor *cursor, uint64_t offset)
     cursor_settle(cursor);
 }
 
+static bool is_gone(const struct cursor *cursor)
+{
+    return !cursor->topic->listed && !filter_is_exact(attachment_filter(cursor->attachment));
+}
+
 void cursor_settle(struct cursor *cursor)
 {
     enum cursor_state state = CURSOR_READY;
@@ -137,6 +139,8 @@ void cursor_settle(struct cursor *cursor)
         state = CURSOR_WAITING;
     if (cursor->state != state)
         cursor_move(cursor, state);
+    if (state == CURSOR_WAITING && is_gone(cursor) && list_empty(&cursor->in_queue))
+        list_append(&cursor->attachment->gone, &cursor->in_queue);
 }
 
 void cursor_skip_gap(struct cursor *cursor, uint64_t first_kept)

@@ -23,7 +23,7 @@ struct cursor {
     struct map_node by_topic;  /* in attachment.cursors */
     struct list in_attachment; /* attachment.all */
     struct list in_topic;      /* topic.waiting or topic.busy */
-    struct list in_queue;      /* attachment.resolving, attachment.ready or session.slots_wanted, by state */
+    struct list in_queue;      /* attachment.resolving, .ready, .gone or session.slots_wanted, by state */
     struct list in_dirty;      /* offsets.dirty */
     struct attachment *attachment;
     struct topic *topic; /* referenced */
@@ -41,11 +41,9 @@ struct cursor {
     bool acked;          /* committed was moved by this attachment */
 };
 
-/* A cursor in an attachment, in state CURSOR_RESOLVING. NULL: cursor_refusal() says why. */
+/* A cursor in an attachment, in state CURSOR_RESOLVING. NULL: subscription_refusal() says why. */
 struct cursor *cursor_new(struct attachment *attachment, struct topic *topic);
-/* Why cursor_new() gave none: the budget of all cursors is used up, or memory is. */
-struct protocol_error cursor_refusal(const struct attachment *attachment);
-/* Freed with its attachment only. */
+/* With its attachment, or when its topic is gone. What was acknowledged through it must have been submitted. */
 void cursor_free(struct cursor *cursor);
 
 /* The move function: asserts the table of successors and keeps all lists. */
@@ -54,7 +52,8 @@ void cursor_move(struct cursor *cursor, enum cursor_state state);
 /* Its start is known. */
 void cursor_begin(struct cursor *cursor, uint64_t offset);
 
-/* WAITING, READY or ENDED, by where it stands. */
+/* WAITING, READY or ENDED, by where it stands. One that waits for a deleted topic is among its attachment's `gone`, which
+ * attachment_schedule() frees, unless the filter names that topic alone. */
 void cursor_settle(struct cursor *cursor);
 
 /* Tells the subscriber when kept offsets begin behind the cursor, and moves it there. */

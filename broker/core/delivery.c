@@ -23,10 +23,27 @@ static void drop_held(struct attachment *a)
     history_drop_early(a->session, a);
 }
 
+/* What was acknowledged of them is written first: the write names the topic, not the cursor. A topic that was made again
+ * before its cursor could go has a use for it. */
+static void free_gone(struct attachment *a)
+{
+    while (!list_empty(&a->gone)) {
+        struct cursor *cursor = LIST_OBJECT(a->gone.next, struct cursor, in_queue);
+        if (cursor->topic->listed) {
+            list_remove(&cursor->in_queue);
+            continue;
+        }
+        if (!list_empty(&cursor->in_dirty) && !offsets_submit(a->session->broker))
+            return;
+        cursor_free(cursor);
+    }
+}
+
 void attachment_schedule(struct attachment *a)
 {
     if (a->state != ATTACHMENT_LIVE)
         return;
+    free_gone(a);
     if (a->until_end && a->open == 0) {
         attachment_end_status(a, PS_END_REACHED);
         return;

@@ -15,6 +15,12 @@ struct router_node {
     uint8_t level[];
 };
 
+/* With its place in the table and what the allocator adds. */
+static uint64_t charge(const struct router_node *node)
+{
+    return sizeof *node + node->level_size + 32;
+}
+
 static const struct span plus = {(const uint8_t *)"+", 1};
 static const struct span hash = {(const uint8_t *)"#", 1};
 
@@ -31,9 +37,9 @@ static struct router_node *node_new(struct router_node *parent, struct span leve
     return node;
 }
 
-bool router_init(struct router *router, uint64_t seed)
+bool router_init(struct router *router, uint64_t seed, struct quota *memory)
 {
-    *router = (struct router){.seed = seed};
+    *router = (struct router){.seed = seed, .memory = memory};
     router->root = node_new(NULL, (struct span){(const uint8_t *)"", 0});
     return router->root != NULL && map_prepare(&router->nodes);
 }
@@ -82,6 +88,7 @@ static void prune(struct router *router, struct router_node *node)
     while (node != router->root && node->children == 0 && list_empty(&node->entries)) {
         struct router_node *parent = node->parent;
         map_remove(&router->nodes, &node->in_nodes);
+        quota_release(router->memory, charge(node));
         free(node);
         parent->children--;
         node = parent;
@@ -102,6 +109,7 @@ bool router_add(struct router *router, struct span filter, struct router_entry *
                 return false;
             }
             (void)map_insert(&router->nodes, &next->in_nodes, key_hash(router, node, level));
+            quota_charge(router->memory, charge(next));
             node->children++;
         }
         node = next;

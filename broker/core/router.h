@@ -4,6 +4,7 @@
 
 #include "list.h"
 #include "map.h"
+#include "quota.h"
 
 struct router_node;
 
@@ -17,10 +18,11 @@ struct router {
     struct map nodes; /* (parent, level) → node */
     struct router_node *root;
     uint64_t seed;
+    struct quota *memory; /* charged for every node below the root */
 };
 
-/* False: out of memory. */
-bool router_init(struct router *router, uint64_t seed);
+/* Borrows the budget. False: out of memory. */
+bool router_init(struct router *router, uint64_t seed, struct quota *memory);
 /* Every entry was removed. Takes the zero state. */
 void router_deinit(struct router *router);
 

@@ -200,6 +200,11 @@ void session_end(struct session *session, struct optional_u64 request_id, enum p
     end(session, request_id, &error);
 }
 
+void session_end_error(struct session *session, const struct protocol_error *error)
+{
+    end(session, (struct optional_u64){0}, error);
+}
+
 static void end_by_limit(struct session *session, enum ps_status status, const char *limit, uint64_t value)
 {
     struct protocol_error error = error_with_limit(status, limit, value);

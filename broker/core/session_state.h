@@ -97,6 +97,7 @@ void session_error_status(struct session *session, struct optional_u64 request_i
 void session_done(struct session *session, struct optional_u64 request_id);
 /* Tells the reason and closes. */
 void session_end(struct session *session, struct optional_u64 request_id, enum ps_status status);
+void session_end_error(struct session *session, const struct protocol_error *error);
 /* Closes without a word. */
 void session_close(struct session *session);
 

@@ -151,9 +151,14 @@ void request_subscribe(struct session *session, const struct client_frame *frame
     }
     if (status == PS_OK && durable)
         status = take_over(session, subscribe);
-    struct attachment *a = status == PS_OK ? attachment_new(session, frame) : NULL;
+    if (status != PS_OK) {
+        session_error_status(session, frame->request_id, status);
+        return;
+    }
+    struct attachment *a = attachment_new(session, frame);
     if (a == NULL) {
-        session_error_status(session, frame->request_id, status != PS_OK ? status : PS_NO_MEMORY);
+        struct protocol_error refusal = subscription_refusal(session->broker);
+        session_error(session, frame->request_id, &refusal);
         return;
     }
     if (durable) {
@@ -191,6 +196,15 @@ void request_credit(struct session *session, const struct client_frame *frame)
     attachment_schedule(a);
 }
 
+/* Its cursor went with the topic: an acknowledgement of what was given before has nothing left to move. */
+static bool may_be_gone(const struct attachment *a, const struct topic *topic, struct span name)
+{
+    struct span filter = attachment_filter(a);
+    return (topic == NULL || !topic->listed) && a->state == ATTACHMENT_LIVE && !filter_is_exact(filter) &&
+           topic_validate(name) == PS_OK && filter_match(filter, name);
+}
+
+/* PS_OK without a cursor: the topic was deleted. */
 static enum ps_status find_acked(struct session *session, const struct ack *ack, struct cursor **cursor)
 {
     const struct broker *broker = session->broker;
@@ -205,6 +219,8 @@ static enum ps_status find_acked(struct session *session, const struct ack *ack,
         return PS_INVALID_ARGUMENT;
     const struct topic *topic = topics_find(&broker->topics, ack->topic);
     *cursor = topic == NULL ? NULL : attachment_cursor(a, topic);
+    if (*cursor == NULL && may_be_gone(a, topic, ack->topic))
+        return PS_OK;
     if (*cursor == NULL || (*cursor)->state == CURSOR_RESOLVING)
         return PS_OUT_OF_RANGE; /* nothing of it was given */
     return ack->next_offset > (*cursor)->offset ? PS_OUT_OF_RANGE : PS_OK;
@@ -225,6 +241,10 @@ void request_ack(struct session *session, const struct client_frame *frame)
     }
     if (status != PS_OK) {
         session_error_status(session, frame->request_id, status);
+        return;
+    }
+    if (cursor == NULL) {
+        session_done(session, frame->request_id);
         return;
     }
     struct attachment *a = cursor->attachment;

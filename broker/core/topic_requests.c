@@ -62,6 +62,8 @@ static void skip_deleted(struct list *cursors, uint64_t first)
     while (at != cursors) {
         struct cursor *cursor = LIST_OBJECT(at, struct cursor, in_topic);
         at = at->next;
+        if (cursor->state == CURSOR_WAITING)
+            cursor_settle(cursor);
         if (cursor->state == CURSOR_RESOLVING || cursor->attachment->state != ATTACHMENT_LIVE)
             continue; /* it is told when it is served */
         if (session_has_room(cursor->attachment->session))

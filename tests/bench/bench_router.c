@@ -20,6 +20,7 @@ enum kind { EXACT, PLUS, HASH, MIX };
 
 struct filters {
     struct router router;
+    struct quota memory;
     struct router_entry *entries;
     char (*names)[NAME_BYTES];
     char (*topics)[NAME_BYTES]; /* those that are asked for */
@@ -42,7 +43,7 @@ static void init_router(void *ctx)
 {
     struct filters *filters = ctx;
 
-    MICRO_REQUIRE(router_init(&filters->router, 1));
+    MICRO_REQUIRE(router_init(&filters->router, 1, &filters->memory));
 }
 
 static uint64_t subscribe(void *ctx, uint64_t count)

@@ -300,6 +300,18 @@ class Memory(LimitCase):
         self.assert_limit(error, wire.LIMIT_EXCEEDED, "cursor_memory", 1 * MIB)
         client.subscribe("t/1")
 
+    def test_long_filters(self):
+        """What a subscription costs is charged: itself and every level that its filter alone has."""
+        server = self.broker("--cursor-memory", "1M")
+        client = self.connect(server)
+        with self.assertRaises(Refused) as caught:
+            for index in range(1024):
+                client.subscribe(f"{index:04}" + "/a" * 120)
+        self.assert_limit(caught.exception.error, wire.LIMIT_EXCEEDED, "cursor_memory", 1 * MIB)
+        self.assertLess(index, 200)
+        client.close()
+        self.connect(server).subscribe("t")
+
     def test_disk_floor(self):
         server = self.broker("--disk-floor", "1024G")
         client = self.connect(server)

@@ -1,9 +1,11 @@
 /* Publishing and delivering: outcomes, starts, credit, history and tail, ends and gaps. */
+#include "broker_state.h"
 #include "leaks.h"
 #include "session_state.h"
 #include "world.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 Test(delivery, a_publication_is_answered_and_delivered_after_its_commit)
 {
@@ -381,6 +383,64 @@ Test(delivery, a_deleted_topic_leaves_a_gap_and_goes_on)
     client_request(publisher, &delete_topic);
     world_settle(world);
     client_expect_error(publisher, PS_NO_SUCH_TOPIC);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(delivery, a_deleted_topic_that_was_given_costs_a_wildcard_nothing)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    subscribe(client, "#", NULL, START_NEW, 0);
+    uint64_t before = world->broker->subscriptions.used;
+    char name[16];
+
+    for (unsigned i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "t/%u", i % 100);
+        cr_assert_eq(publish(publisher, name, "x"), i / 100);
+        expect_offsets(client, name, i / 100, i / 100 + 1);
+        struct client_frame delete_topic = {.kind = CLIENT_DELETE_TOPIC, .delete_topic = span_of(name)};
+        client_request(publisher, &delete_topic);
+        world_settle(world);
+        client_expect(publisher, SERVER_DONE);
+        cr_assert_eq(world->broker->subscriptions.used, before);
+        cr_assert_eq(world->broker->topics.by_name.count, 0u);
+    }
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(delivery, a_topic_deleted_before_subscribed_is_out_costs_nothing_either)
+{
+    enum { TOPICS = 300 }; /* more than one frame tells */
+    struct broker_config config = {.delivery_bytes = 1024};
+    struct world *world = world_new(&config);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame delete_topic = {.kind = CLIENT_DELETE_TOPIC, .delete_topic = span_of("t/000")};
+    struct client_frame all = subscribe_frame("#", NULL);
+    char name[16];
+    for (unsigned i = 0; i < TOPICS; i++) {
+        snprintf(name, sizeof name, "t/%03u", i);
+        publish(publisher, name, "x");
+    }
+
+    client->slow = true;
+    client_request(client, &all);
+    world_settle(world);
+    cr_assert(client_expect(client, SERVER_SUBSCRIBED)->subscribed.more);
+    client_request(publisher, &delete_topic);
+    world_settle(world);
+    client_expect(publisher, SERVER_DONE);
+    client->slow = false;
+    client_take(client);
+    world_settle(world);
+    cr_assert_not(client_expect(client, SERVER_SUBSCRIBED)->subscribed.more);
+    cr_assert_eq(world->broker->topics.by_name.count, TOPICS - 1u);
+
+    cr_assert_eq(publish(publisher, "t/000", "again"), 1u);
+    expect_offsets(client, "t/000", 1, 2);
     world_free(world);
     ASSERT_NO_LEAKS();
 }

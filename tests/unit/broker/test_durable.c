@@ -1,4 +1,5 @@
 /* The life of durable subscriptions: attach, acknowledge, detach, take-over, seek, forget, restart. */
+#include "broker_state.h"
 #include "leaks.h"
 #include "world.h"
 
@@ -121,6 +122,40 @@ Test(durable, acknowledgements_are_coalesced_and_wait_for_100_ms_or_ride_along)
     client_request(publisher, &frame);
     cr_assert_eq(world->write_count, 2u);
     cr_assert_eq(world->writes[0]->op.kind, STORE_OFFSETS);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(durable, what_was_given_of_a_deleted_topic_is_acknowledged_all_the_same)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame delete_topic = {.kind = CLIENT_DELETE_TOPIC, .delete_topic = span_of("t/1")};
+    uint64_t number = subscribe(client, "t/+", "s1", START_NEW, 0);
+    publish_many(publisher, "t/1", 1);
+    expect_offsets(client, "t/1", 0, 1);
+    cr_assert_eq(ack_status(client, number, "t/1", 1), PS_OK);
+    publish_many(publisher, "t/1", 1);
+    expect_offsets(client, "t/1", 1, 2);
+
+    /* Acknowledged while the deletion is under way: it is written although the cursor goes. */
+    client_request(publisher, &delete_topic);
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("t/1"), 2, SPAN_ABSENT}};
+    client_send(client, &ack);
+    world_settle(world);
+    client_expect(publisher, SERVER_DONE);
+    cr_assert_eq(world->broker->topics.by_name.count, 0u);
+    cr_assert_eq(ack_status(client, number, "t/1", 2), PS_OK);
+    cr_assert_eq(ack_status(client, number, "u", 2), PS_OUT_OF_RANGE);
+
+    publish_many(publisher, "t/1", 1);
+    expect_offsets(client, "t/1", 2, 3);
+    client_disconnect(client);
+    world_settle(world);
+    client = world_connect(world, 2, SESSION_ANY, NULL);
+    subscribe(client, "t/+", "s1", START_NEW, 0);
+    cr_assert_eq(client_expect(client, SERVER_DELIVERY)->delivery.messages[0].offset, 2u);
     world_free(world);
     ASSERT_NO_LEAKS();
 }

@@ -1,6 +1,6 @@
 /* Which frame is allowed in which state and role, and how a connection ends. */
+#include "attachment.h"
 #include "broker_state.h"
-#include "cursor.h"
 #include "leaks.h"
 #include "session_state.h"
 #include "world.h"
@@ -404,29 +404,72 @@ Test(session, subscriptions_are_limited)
     ASSERT_NO_LEAKS();
 }
 
+/* Until the next subscription is refused; each has its own filter. */
+static void use_up_the_budget(struct world *world, struct client *client)
+{
+    char filter[16];
+    for (unsigned i = 0; !quota_full(&world->broker->subscriptions); i++) {
+        snprintf(filter, sizeof filter, "%u/a/b", i);
+        subscribe(client, filter, NULL, START_NEW, 0);
+    }
+}
+
+static void expect_budget(struct client *client)
+{
+    const struct protocol_error *error = &client_expect_error(client, PS_LIMIT_EXCEEDED)->error;
+    cr_assert(span_equal(error->limit_name, span_of("cursor_memory")));
+    cr_assert_gt(error->limit_value, 0u);
+}
+
 Test(session, cursors_of_all_subscriptions_share_a_budget)
 {
-    struct broker_config config = {.cursor_bytes = 3 * sizeof(struct cursor)};
+    struct broker_config config = {.cursor_bytes = sizeof(struct attachment) + 6 * sizeof(struct cursor)};
     struct world *world = world_new(&config);
     struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
     struct client *other = world_connect(world, 1, SESSION_ANY, NULL);
-    static const char *const names[] = {"a", "b", "c", "d", "e"};
-    for (unsigned i = 0; i < 5; i++)
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    for (unsigned i = 0; i < 8; i++)
         publish_many(client, names[i], 1);
 
     struct client_frame all = subscribe_frame("#", NULL);
     client_request(client, &all);
-    const struct protocol_error *error = &client_expect_error(client, PS_LIMIT_EXCEEDED)->error;
-    cr_assert(span_equal(error->limit_name, span_of("cursor_memory")));
-    cr_assert_eq(world->broker->cursors.used, 0u);
+    expect_budget(client);
+    cr_assert_eq(world->broker->subscriptions.used, 0u);
 
     /* A refused one gave its charge back; a topic that comes into being beyond the budget ends the connection. */
     subscribe(other, "later", NULL, START_NEW, 0);
-    for (unsigned i = 0; !quota_full(&world->broker->cursors); i++)
-        subscribe(other, names[i], NULL, START_NEW, 0);
+    use_up_the_budget(world, other);
     publish_many(client, "later", 1);
-    client_expect_error(other, PS_LIMIT_EXCEEDED);
+    expect_budget(other);
     world_settle(world);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(session, subscriptions_and_their_filters_are_charged_until_they_end)
+{
+    struct broker_config config = {.cursor_bytes = 8000};
+    struct world *world = world_new(&config);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *other = world_connect(world, 1, SESSION_ANY, NULL);
+    uint64_t first = subscribe(client, "a/b/c", NULL, START_NEW, 0);
+    uint64_t one = world->broker->subscriptions.used;
+
+    /* Levels that another filter has are there already. */
+    subscribe(other, "a/b/c", NULL, START_NEW, 0);
+    cr_assert_lt(world->broker->subscriptions.used, 2 * one);
+    cr_assert_geq(one, sizeof(struct attachment) + 3 * sizeof(struct map_node));
+
+    use_up_the_budget(world, other);
+    struct client_frame frame = subscribe_frame("one/more", NULL);
+    client_request(client, &frame);
+    expect_budget(client);
+    client_disconnect(other);
+    cr_assert_eq(world->broker->subscriptions.used, one);
+    struct client_frame detach = {.kind = CLIENT_DETACH, .detach = first};
+    client_request(client, &detach);
+    client_expect(client, SERVER_DONE);
+    cr_assert_eq(world->broker->subscriptions.used, 0u);
     world_free(world);
     ASSERT_NO_LEAKS();
 }

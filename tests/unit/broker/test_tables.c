@@ -59,9 +59,10 @@ static void check_all_names(const struct router *router, struct routed *all, str
 Test(router, finds_exactly_the_filters_that_match)
 {
     struct dice dice = dice_of(7);
+    struct quota memory = {0};
     struct router router;
     struct routed *all = calloc(FILTERS, sizeof *all);
-    cr_assert(router_init(&router, 99));
+    cr_assert(router_init(&router, 99, &memory));
     for (unsigned i = 0; i < FILTERS; i++) {
         do
             make_name(&dice, all[i].filter, true);
@@ -82,6 +83,7 @@ Test(router, finds_exactly_the_filters_that_match)
     for (unsigned i = 0; i < FILTERS; i++)
         router_remove(&router, &all[i].entry);
     cr_assert_eq(router.nodes.count, 0u);
+    cr_assert_eq(memory.used, 0u);
     router_deinit(&router);
     free(all);
     ASSERT_NO_LEAKS();
@@ -90,9 +92,10 @@ Test(router, finds_exactly_the_filters_that_match)
 Test(router, visits_few_nodes_among_a_hundred_thousand_filters)
 {
     enum { MANY = 100000 };
+    struct quota memory = {0};
     struct router router;
     struct routed *all = calloc(MANY, sizeof *all);
-    cr_assert(router_init(&router, 1));
+    cr_assert(router_init(&router, 1, &memory));
     for (unsigned i = 0; i < MANY; i++) {
         snprintf(all[i].filter, sizeof all[i].filter, i % 2 ? "dev/%u/+" : "dev/%u/x", i);
         cr_assert(router_add(&router, span_of(all[i].filter), &all[i].entry));
