@@ -45,17 +45,24 @@ enum ps_status data_directory_lock(const char *path, int *lock, char *error, siz
 {
     enum ps_status status;
     int directory, file;
+    struct stat found;
 
     if (mkdir(path, 0700) != 0 && errno != EEXIST)
         return complain("make the directory", path, errno, error, error_size);
     directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return complain("open the directory", path, errno, error, error_size);
-    file = openat(directory, "LOCK", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    file = openat(directory, "LOCK", O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     int code = errno;
     close(directory);
-    if (file < 0)
+    if (file < 0 && code != ELOOP)
         return complain("write into", path, code, error, error_size);
+    if (file < 0 || fstat(file, &found) != 0 || !S_ISREG(found.st_mode) || found.st_nlink > 1) {
+        if (file >= 0)
+            close(file);
+        snprintf(error, error_size, "%s/LOCK is not a plain file with one name; remove it", path);
+        return PS_ACCESS_DENIED;
+    }
     if (flock(file, LOCK_EX | LOCK_NB) != 0)
         status = errno == EWOULDBLOCK ? name_holder(path, file, error, error_size)
                                       : complain("lock", path, errno, error, error_size);

@@ -11,8 +11,8 @@
 #include "scrub.h"
 #include "seal.h"
 #include "vfs.h"
+#include "wal_match.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,6 +26,7 @@ struct checking {
     struct store_check *check;
     struct database db;
     bool has_wal;
+    struct wal_facts file_alone; /* with a WAL beside it */
 };
 
 static void tell(const struct checking *checking, const char *format, ...)
@@ -97,41 +98,9 @@ static enum ps_status check_pages(const struct checking *checking)
 
 /* ------------------------------------------------------------------------------------------------- opening */
 
-/* `path` as a URI; the caller's to free. */
-static char *uri_of(const char *path, bool unchanging)
-{
-    char *uri = malloc(3 * strlen(path) + 32);
-    char *to = uri;
-
-    if (uri == NULL)
-        return NULL;
-    to += sprintf(to, "file:");
-    for (const char *from = path; *from != '\0'; from++) {
-        if (isalnum((unsigned char)*from) || strchr("/._-", *from) != NULL)
-            *to++ = *from;
-        else
-            to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*from);
-    }
-    sprintf(to, "%s", unchanging ? "?immutable=1" : "?mode=ro");
-    return uri;
-}
-
-static bool has_wal(const char *path)
-{
-    char *wal;
-    struct stat found;
-    bool has;
-
-    if (asprintf(&wal, "%s-wal", path) < 0)
-        return true;
-    has = stat(wal, &found) == 0 && found.st_size > 0;
-    free(wal);
-    return has;
-}
-
 static int open_file(struct checking *checking)
 {
-    char *uri = uri_of(checking->check->path, !checking->has_wal);
+    char *uri = database_uri(checking->check->path, !checking->has_wal);
     int rc = uri == NULL ? SQLITE_NOMEM : database_open(&checking->db, uri, DATABASE_OUTSIDER, NULL, NULL);
 
     free(uri);
@@ -217,6 +186,15 @@ static void check_head(const struct checking *checking)
     free(path);
 }
 
+static void check_wal(const struct checking *checking)
+{
+    struct wal_facts both;
+
+    wal_match_read((struct database *)&checking->db, &both);
+    if (checking->has_wal && !wal_match_fits(&checking->file_alone, &both))
+        tell(checking, WAL_IS_ANOTHERS);
+}
+
 static enum ps_status check_content(struct checking *checking, char *error, size_t error_size)
 {
     struct database *db = &checking->db;
@@ -225,8 +203,11 @@ static enum ps_status check_content(struct checking *checking, char *error, size
     int version = 0;
     enum ps_status status = schema_identify(db->handle, &fresh, error, error_size);
 
+    if (fresh)
+        tell(checking, "the file is empty: it holds no log");
     if (status != PS_OK || fresh)
         return status;
+    check_wal(checking);
     vfs_tolerate(db->handle, true);
     check_structure(checking);
     vfs_tolerate(db->handle, false);
@@ -248,16 +229,23 @@ static bool is_damage(int rc)
 
 enum ps_status store_sqlite_check(struct store_check *check, char *error, size_t error_size)
 {
-    struct checking checking = {.check = check, .has_wal = has_wal(check->path)};
+    struct checking checking = {.check = check, .has_wal = wal_is_beside(check->path)};
     enum ps_status status = PS_OK;
+    struct stat found;
     int rc;
 
     error[0] = '\0';
+    if (stat(check->path, &found) == 0 && !S_ISREG(found.st_mode)) {
+        snprintf(error, error_size, "%s is not a regular file", check->path);
+        return PS_FOREIGN_FILE;
+    }
     if (access(check->path, R_OK) != 0) {
         snprintf(error, error_size, "%s cannot be read", check->path);
         return PS_ACCESS_DENIED;
     }
-    if (!checking.has_wal)
+    if (checking.has_wal)
+        wal_match_read_file(check->path, &checking.file_alone);
+    else
         status = check_pages(&checking);
     if (status == PS_OK) {
         rc = open_file(&checking);

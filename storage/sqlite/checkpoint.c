@@ -70,8 +70,9 @@ static enum ps_status run(struct sqlite_store *store, int mode, int milliseconds
         return back_off(store);
     if (rc != SQLITE_OK) {
         store_log(store, 3, "event=checkpoint_failed code=%d text=\"%s\"", rc, sqlite3_errstr(rc));
-        return PS_STORAGE_FAILED;
+        return database_status(rc) == PS_DAMAGED ? PS_DAMAGED : PS_STORAGE_FAILED;
     }
+    store->wal_match.due = true;
     store->checkpoint.completed++;
     store->checkpoint.wal_bytes = 0;
     store->checkpoint.busy = 0;
@@ -84,10 +85,12 @@ static enum ps_status run(struct sqlite_store *store, int mode, int milliseconds
 enum ps_status checkpoint_now(struct sqlite_store *store)
 {
     int mode = room_is_short(store) ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_RESTART;
+    enum ps_status status;
 
     if (store->checkpoint.busy > 0 && monotonic_ms() < store->checkpoint.retry_at)
         return PS_OK;
-    return run(store, mode, OTHERS_WAIT_MS);
+    status = run(store, mode, OTHERS_WAIT_MS);
+    return status == PS_DAMAGED ? PS_STORAGE_FAILED : status;
 }
 
 enum ps_status checkpoint_if_due(struct sqlite_store *store)

@@ -29,7 +29,8 @@ enum ps_status checkpoint_if_due(struct sqlite_store *store);
 /* Makes one now, as far as no outside reader is in the way. As above. */
 enum ps_status checkpoint_now(struct sqlite_store *store);
 
-/* At start and end: empties the WAL and truncates its file, waiting for others up to `milliseconds`. */
+/* At start and end: empties the WAL and truncates its file, waiting for others up to `milliseconds`. As above;
+ * PS_DAMAGED: the file is not as the WAL needs it. */
 enum ps_status checkpoint_truncate(struct sqlite_store *store, int milliseconds);
 
 #endif

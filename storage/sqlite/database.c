@@ -5,8 +5,11 @@
 #include "library.h"
 #include "vfs.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define STATEMENT_SQL(symbol, sql) sql,
 static const char *const statement_sql[] = {STATEMENT_MAP(STATEMENT_SQL)};
@@ -75,6 +78,24 @@ void database_close(struct database *database)
         sqlite3_finalize(database->statements[i]);
     sqlite3_close(database->handle);
     *database = (struct database){0};
+}
+
+char *database_uri(const char *path, bool unchanging)
+{
+    char *uri = malloc(3 * strlen(path) + 32);
+    char *to = uri;
+
+    if (uri == NULL)
+        return NULL;
+    to += sprintf(to, "file:");
+    for (const char *from = path; *from != '\0'; from++) {
+        if (isalnum((unsigned char)*from) || strchr("/._-", *from) != NULL)
+            *to++ = *from;
+        else
+            to += sprintf(to, "%%%02X", (unsigned)(unsigned char)*from);
+    }
+    sprintf(to, "%s", unchanging ? "?immutable=1" : "?mode=ro");
+    return uri;
 }
 
 enum ps_status database_status(int code)

@@ -8,6 +8,7 @@
 #include "status.h"
 
 #include <sqlite3.h>
+#include <stdbool.h>
 
 struct database {
     sqlite3 *handle;
@@ -28,6 +29,10 @@ typedef int database_busy_fn(void *ctx, int times);
  * for sqlite3_errmsg(), and database_close() is due all the same. */
 int database_open(struct database *database, const char *path, enum database_role role,
                   database_busy_fn *busy, void *ctx);
+
+/* `path` as a URI for DATABASE_OUTSIDER; the caller's to free, NULL without memory. `unchanging`: as a file that nobody
+ * changes, without its WAL. */
+char *database_uri(const char *path, bool unchanging);
 
 /* Takes the zero state. */
 void database_close(struct database *database);

@@ -1,10 +1,12 @@
 #include "files.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 /* Which file has the name now. It asks for nothing else: a kernel that was asked for a file's times gives the next
  * write a time of its own, and fdatasync then writes the inode as well, which made each commit a third dearer. */
@@ -51,4 +53,37 @@ const char *file_names_lost(const struct file_names *names)
             return names->files[i].path;
     }
     return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------------ plain files */
+
+static const char *oddity_of(const struct stat *found)
+{
+    if (S_ISLNK(found->st_mode))
+        return "is a symbolic link";
+    /* A directory is refused by whoever wants to read or write it. */
+    if (!S_ISREG(found->st_mode) && !S_ISDIR(found->st_mode))
+        return "is not a regular file";
+    return S_ISREG(found->st_mode) && found->st_nlink > 1 ? "has a second name, a hard link" : NULL;
+}
+
+const char *file_oddity(const char *path)
+{
+    struct stat found;
+
+    return lstat(path, &found) == 0 ? oddity_of(&found) : NULL;
+}
+
+int file_open_plain(const char *path, int flags)
+{
+    int file = open(path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    struct stat found;
+
+    if (file < 0)
+        return -1;
+    if (fstat(file, &found) == 0 && oddity_of(&found) == NULL)
+        return file;
+    close(file);
+    errno = EINVAL;
+    return -1;
 }

@@ -7,6 +7,8 @@
  * 64 bytes at offset 0 lie in one sector and one page, so that a kill leaves the old or the new ones. */
 #include "head.h"
 
+#include "files.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -42,7 +44,7 @@ static uint64_t get(const uint8_t *from, int bytes)
 enum head_state head_read(const char *path, struct head_facts *facts)
 {
     uint8_t bytes[HEAD_BYTES + 1];
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = file_open_plain(path, O_RDONLY);
     ssize_t got;
 
     if (file < 0)
@@ -73,7 +75,7 @@ enum head_verdict head_compare(const struct head_facts *head, const struct head_
 
 int head_open(const char *path)
 {
-    return open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    return file_open_plain(path, O_WRONLY | O_CREAT);
 }
 
 bool head_write(int file, const struct head_facts *facts)

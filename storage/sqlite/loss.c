@@ -45,9 +45,16 @@ enum ps_status loss_check_file(struct sqlite_store *store, char *error, size_t e
     struct stat file;
     char missing[192], what[320];
 
-    if ((stat(store->path, &file) == 0 && file.st_size > 0) ||
-        head_read(store->head_path, &head) != HEAD_FOUND || head.mark <= 1)
+    if (stat(store->path, &file) == 0 && file.st_size > 0)
         return PS_OK;
+    if (head_read(store->head_path, &head) != HEAD_FOUND || head.mark <= 1) {
+        if (!wal_is_beside(store->path))
+            return PS_OK;
+        snprintf(error, error_size,
+                 "psbroker.db is empty or not there, though psbroker.db-wal is: put psbroker.db back, or "
+                 "remove psbroker.db-wal too to begin a new log");
+        return PS_DAMAGED;
+    }
     say_missing(missing, sizeof(missing), 1, head.mark);
     snprintf(what, sizeof(what),
              "psbroker.db is not there, though psbroker.head is (remove that too to begin a new log): %s",

@@ -22,7 +22,7 @@ enum ps_status loss_look(struct database *db, bool has_wal, struct head_facts *h
 void loss_say(char *what, size_t size, enum head_verdict verdict, const struct head_facts *head,
               const struct head_facts *here);
 
-/* Before the database is opened: a head without a log. PS_OK; PS_DAMAGED with a sentence. */
+/* Before the database is opened: a head or a WAL without a log. PS_OK; PS_DAMAGED with a sentence. */
 enum ps_status loss_check_file(struct sqlite_store *store, char *error, size_t error_size);
 
 /* When it was identified as ours and nothing was written. PS_OK, also with a loss that is to be accepted; PS_DAMAGED

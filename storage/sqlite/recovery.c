@@ -107,7 +107,11 @@ enum ps_status recovery_begin(struct sqlite_store *store)
     if (status == PS_OK)
         status = store_put_number(store, "start_count", (int64_t)++store->start_count);
     if (status == PS_OK)
+        status = wal_match_begin(store);
+    if (status == PS_OK)
         status = database_run(&store->db, database_statement(&store->db, STATEMENT_COMMIT));
+    if (status == PS_OK)
+        wal_match_promote(store);
     FAILPOINT(started);
     if (status != PS_OK && !sqlite3_get_autocommit(store->db.handle))
         database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK));
@@ -312,11 +316,17 @@ enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t err
     sqlite_topics_discard(&store->topics);
     FAILPOINT(loaded);
     if (status == PS_OK)
-        status = drop_unlisted(store);
+        tell(store, started);
+    return status;
+}
+
+enum ps_status recovery_finish(struct sqlite_store *store)
+{
+    enum ps_status status = drop_unlisted(store);
+
     FAILPOINT(recovered);
     if (status != PS_OK)
         return status;
-    tell(store, started);
     /* How many bytes the tail holds is not known, so it becomes epochs of its own at once. */
     return epochs_close_open(&store->epochs);
 }

@@ -61,7 +61,7 @@ static void make(struct sqlite_store *store)
     int file;
 
     room->tried_at = monotonic_ms();
-    file = open(room->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    file = file_open_plain(room->path, O_WRONLY | O_CREAT);
     if (file < 0)
         return;
     room->held = fallocate(file, 0, 0, (off_t)reserve_bytes(store)) == 0;

@@ -17,6 +17,7 @@
 #include "store_sqlite.h"
 #include "sweeper.h"
 #include "topics.h"
+#include "wal_match.h"
 
 struct sqlite_store {
     struct store base;                 /* first */
@@ -36,6 +37,8 @@ struct sqlite_store {
     struct appender appender;
     struct epochs epochs;
     struct checkpoint checkpoint;
+    struct wal_match wal_match;
+    struct wal_facts file_alone; /* while starting: what it says without the WAL beside it */
     struct sweeper sweeper;
     struct room room;
     uint8_t log_id[LOG_ID_BYTES];

@@ -14,6 +14,7 @@
     X(RELEASE, "RELEASE part")                                                                               \
     X(ROLLBACK_TO, "ROLLBACK TO part")                                                                       \
     X(DATA_VERSION, "PRAGMA data_version")                                                                   \
+    X(SCHEMA_VERSION, "PRAGMA schema_version")                                                               \
     X(GET_SETTING, "SELECT value FROM settings WHERE name = ?1")                                             \
     X(PUT_SETTING, "INSERT INTO settings (name, value) VALUES (?1, ?2)"                                      \
                    " ON CONFLICT (name) DO UPDATE SET value = excluded.value")                               \

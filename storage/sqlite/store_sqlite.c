@@ -1,5 +1,5 @@
-/* Opening: is it ours, and all of it? ─▶ WAL ─▶ migrations ─▶ is everything as we made it? ─▶ a commit at FULL ─▶ the WAL is
- * emptied ─▶ recovery. Nothing is written before the file is known to be ours. Closing completes the index, empties
+/* Opening: is it ours, and all of it? ─▶ WAL ─▶ migrations ─▶ is everything as we made it? ─▶ recovery ─▶ a commit at FULL ─▶
+ * the WAL is emptied. Nothing is written before the file is known to be ours, and sound. Closing completes the index, empties
  * the WAL and leaves the database file alone, as a clean end; a failed store leaves everything to the next start. */
 #include "sqlite_store.h"
 
@@ -68,6 +68,8 @@ static enum ps_status sqlite_close(struct store *base)
         commit_index(store);
     if (store->failure == PS_OK)
         store->failure = checkpoint_truncate(store, TRUNCATE_WAIT_MS);
+    if (store->failure == PS_DAMAGED)
+        store->failure = PS_STORAGE_FAILED;
     status = store->failure;
     sqlite_free(store);
     return status;
@@ -202,6 +204,41 @@ static int wait_for_lock(void *ctx, int times)
     return 1;
 }
 
+/* Another name of a file would let another broker open it past our lock, and be written to in the file's place. */
+static enum ps_status check_files(struct sqlite_store *store, char *error, size_t error_size)
+{
+    static const char *const names[] = {"psbroker.db", "psbroker.db-wal", "psbroker.db-shm",
+                                        "psbroker.db-journal"};
+    const char *oddity = NULL;
+    char *path;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (asprintf(&path, "%s/%s", store->config.directory, names[i]) < 0)
+            return PS_NO_MEMORY;
+        oddity = file_oddity(path);
+        if (oddity != NULL)
+            snprintf(error, error_size,
+                     "%s %s; a log's files must be plain files with one name: remove it, or use the "
+                     "directory where the log is",
+                     path, oddity);
+        free(path);
+        if (oddity != NULL)
+            return PS_FOREIGN_FILE;
+    }
+    return PS_OK;
+}
+
+static enum ps_status check_wal(struct sqlite_store *store, char *error, size_t error_size)
+{
+    struct wal_facts both;
+
+    wal_match_read(&store->db, &both);
+    if (wal_match_fits(&store->file_alone, &both))
+        return PS_OK;
+    snprintf(error, error_size, WAL_IS_ANOTHERS);
+    return PS_DAMAGED;
+}
+
 /* Nothing is written before the file is known to be ours. */
 static enum ps_status open_database(struct sqlite_store *store, char *error, size_t error_size)
 {
@@ -213,6 +250,8 @@ static enum ps_status open_database(struct sqlite_store *store, char *error, siz
         status = schema_identify(store->db.handle, &fresh, error, error_size);
     if (status == PS_OK && sqlite3_db_readonly(store->db.handle, "main") == 1)
         status = PS_ACCESS_DENIED;
+    if (status == PS_OK && !fresh)
+        status = check_wal(store, error, error_size);
     if (status == PS_OK)
         status = fresh ? shape_new_file(store) : loss_check(store, error, error_size);
     if (status == PS_OK)
@@ -228,13 +267,15 @@ static enum ps_status open_database(struct sqlite_store *store, char *error, siz
 
 static enum ps_status start(struct sqlite_store *store, char *error, size_t error_size)
 {
-    enum ps_status status = recovery_begin(store);
+    enum ps_status status = recovery_load(store, error, error_size);
 
     checkpoint_watch(store);
     if (status == PS_OK)
+        status = recovery_begin(store);
+    if (status == PS_OK)
         status = checkpoint_truncate(store, TRUNCATE_WAIT_MS);
     if (status == PS_OK)
-        status = recovery_load(store, error, error_size);
+        status = recovery_finish(store);
     if (status == PS_OK && !file_names_init(&store->names, store->path))
         status = PS_IO_ERROR;
     if (status == PS_OK)
@@ -312,8 +353,13 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
             store, 6,
             "event=sqlite_in_use text=\"this process used SQLite before: its memory statistics and its log "
             "stay as they were\"");
-    room_look_first(store);
-    status = loss_check_file(store, error, error_size);
+    status = check_files(store, error, error_size);
+    if (status == PS_OK) {
+        room_look_first(store);
+        status = loss_check_file(store, error, error_size);
+    }
+    if (status == PS_OK && wal_is_beside(store->path))
+        wal_match_read_file(store->path, &store->file_alone);
     if (status == PS_OK)
         status = accept_changes(store);
     if (status == PS_OK)

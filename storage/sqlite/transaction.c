@@ -86,7 +86,8 @@ enum ps_status transaction_begin(struct sqlite_store *store)
         return PS_FOREIGN_WRITER;
     }
     stamp(store);
-    return check_names(store);
+    status = wal_match_stamp(store);
+    return status == PS_OK ? check_names(store) : status;
 }
 
 enum ps_status transaction_end(struct sqlite_store *store)
@@ -101,6 +102,7 @@ enum ps_status transaction_end(struct sqlite_store *store)
         sqlite_topics_promote(&store->topics);
         epochs_promote(&store->epochs);
         sweeper_promote(&store->sweeper);
+        wal_match_promote(store);
         loss_note(store);
         return PS_OK;
     }

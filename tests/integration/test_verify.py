@@ -1,5 +1,6 @@
 """psbroker verify finds and names what is wrong in a log that no broker has open, and psctl verify in one that works."""
 import os
+import shutil
 import subprocess
 
 import tap
@@ -140,6 +141,25 @@ class Offline(VerifyCase):
         server.kill()
         os.truncate(server.database + "-wal", os.path.getsize(server.database + "-wal") - 16408)
         self.assertIn(b"the log ends early", self.verify(server.data, 9).out)
+
+    def test_an_empty_file_is_no_sound_log(self):
+        empty = self.file("empty.db", "")
+        self.assertIn(b"holds no log", self.verify(empty, 9).out)
+        os.mkdir(self.path("directory"))
+        self.file("directory/psbroker.db", "")
+        self.assertIn(b"holds no log", self.verify(self.path("directory"), 9).out)
+        self.assertIn("not a regular file", self.verify("/dev/null", 4).err)
+
+    def test_an_older_file_beside_a_wal(self):
+        path = self.stopped()
+        older = self.path("older")
+        shutil.copy(path, older)
+        for _ in range(2):
+            server = self.broker()
+            self.pub(server, "A", "more")
+            server.kill()
+        shutil.copy(older, path)
+        self.assertIn(b"psbroker.db-wal does not continue psbroker.db", self.verify(path, 9).out)
 
     def test_what_is_no_log_of_ours(self):
         self.assertIn("cannot be read", self.verify(self.path("nothing"), 1).err)

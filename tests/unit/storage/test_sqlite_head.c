@@ -199,6 +199,10 @@ Test(sqlite_head, a_removed_database_is_refused_and_its_wal_left_alone)
     expect_refused(&place, "psbroker.db is not there");
     cr_assert_gt(size_of(place.wal), 0);
     cr_assert_eq(unlink(place.head), 0);
+    cr_assert_eq(sqlite_case_try_open(&place.at), PS_DAMAGED);
+    cr_assert_not_null(strstr(place.at.error, "though psbroker.db-wal is"), "%s", place.at.error);
+    cr_assert_gt(size_of(place.wal), 0);
+    cr_assert_eq(unlink(place.wal), 0);
     sqlite_case_open(&place.at);
     cr_assert_eq(place.at.opened.state.mark, 1);
     sqlite_case_deinit(&place.at);
