@@ -424,7 +424,7 @@ static enum ps_status build_broker(struct server *server, const struct store_ope
     if (server->broker == NULL)
         return PS_NO_MEMORY;
     store_load(server->store, broker_load_topic, server->broker);
-    return broker_load_failed(server->broker) ? PS_NO_MEMORY : PS_OK;
+    return broker_loaded(server->broker) ? PS_OK : PS_NO_MEMORY;
 }
 
 static enum ps_status start_threads(struct server *server, const struct store_opened *opened)

@@ -14,7 +14,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { TOPICS_PER_STEP = 512, STARTS_PER_FRAME = 256, STARTS_FRAME_BYTES = 60 * 1024 };
+enum { TOPICS_PER_STEP = 256, STARTS_PER_FRAME = 256, STARTS_FRAME_BYTES = 60 * 1024 };
 
 static uint64_t durable_hash(const struct broker *broker, struct span id, struct span filter)
 {

@@ -135,14 +135,14 @@ void broker_load_topic(void *ctx, const struct store_topic *stored)
     }
     topic->head = stored->next_offset;
     topic->last_seq = stored->last_seq;
-    broker->topics.unsorted = true;
-    topic_list(topic);
+    topic_load(topic);
     topic_unref(topic);
 }
 
-bool broker_load_failed(const struct broker *broker)
+bool broker_loaded(struct broker *broker)
 {
-    return broker->load_failed;
+    topics_sort(&broker->topics);
+    return !broker->load_failed;
 }
 
 void broker_move(struct broker *broker, enum broker_phase phase)

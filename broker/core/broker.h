@@ -56,9 +56,9 @@ struct broker *broker_new(const struct broker_config *config, const struct broke
 void broker_free(struct broker *broker); /* takes NULL */
 
 /* One call per stored topic, before the first session: the `show` of store_load(), ctx = the broker.
- * broker_load_failed() says whether memory ran out meanwhile. */
+ * broker_loaded() is to follow the last; false: memory ran out. */
 void broker_load_topic(void *ctx, const struct store_topic *topic);
-bool broker_load_failed(const struct broker *broker);
+bool broker_loaded(struct broker *broker);
 
 /* Work that is better done once per burst: committed messages become batches of the tail, waiting cursors wake,
  * answers and deliveries go out. To be called after all completions of one commit, after completions of reads,

@@ -38,9 +38,8 @@ struct listing {
     uint32_t chunk;
     struct topic *topics[RESOLVE_CHUNK]; /* of the chunk, referenced */
     struct topic_position positions[RESOLVE_CHUNK];
-    bool chunk_last;    /* of its subscription */
-    uint8_t after_size; /* 0: the subscription begins */
-    uint8_t after[TOPIC_MAX_BYTES];
+    bool chunk_last; /* of its subscription */
+    struct topics_place place;
     size_t id_size;
     uint8_t id[ID_MAX_BYTES];
 };
@@ -145,22 +144,13 @@ static uint64_t lag_of(const struct topic *topic, uint64_t committed)
     return topic->head > from ? topic->head - from : 0;
 }
 
-/* The next topics of the subscription that is being shown. */
-static void find_chunk(struct listing *listing, struct span filter)
+/* Some of the next topics of the subscription that is being shown. False: there may be more for this chunk. */
+static bool find_chunk(struct listing *listing, struct span filter)
 {
-    struct topics *topics = &listing->broker->topics;
-    uint32_t i, end;
-    topics_range(topics, filter, &i, &end);
-    if (listing->after_size > 0) {
-        uint32_t behind = topics_behind(topics, (struct span){listing->after, listing->after_size});
-        i = behind > i ? behind : i;
-    }
-    for (; i < end && listing->chunk < RESOLVE_CHUNK; i++) {
-        struct topic *topic = topics->sorted[i];
-        if (filter_match(filter, topic_name(topic)))
-            listing->topics[listing->chunk++] = topic_ref(topic);
-    }
-    listing->chunk_last = i == end;
+    listing->chunk +=
+        topics_search(&listing->broker->topics, filter, &listing->place, listing->topics + listing->chunk,
+                      RESOLVE_CHUNK - listing->chunk, &listing->chunk_last);
+    return listing->chunk_last || listing->chunk == RESOLVE_CHUNK;
 }
 
 static void send_chunk(struct listing *listing)
@@ -179,13 +169,9 @@ static void send_chunk(struct listing *listing)
     struct server_frame frame = {.request_id = listing->reply.request_id, .kind = SERVER_SUBSCRIPTION_LIST};
     frame.subscription_list = (struct subscription_list){&info, 1, true};
     session_send(listing->reply.session, &frame);
-    listing->after_size = 0;
     if (listing->chunk_last) {
         listing->at++;
-    } else {
-        const struct topic *last = listing->topics[listing->chunk - 1];
-        listing->after_size = last->name_size;
-        memcpy(listing->after, last->name, last->name_size);
+        listing->place.size = 0;
     }
     free_chunk(listing);
 }
@@ -266,7 +252,8 @@ static void listing_step(struct producer *producer)
             read_page(listing);
         return;
     }
-    find_chunk(listing, listing->page[listing->at]->stored.filter);
+    if (!find_chunk(listing, listing->page[listing->at]->stored.filter))
+        return;
     if (listing->chunk == 0 || positions_of_holder(listing))
         send_chunk(listing);
     else

@@ -377,30 +377,29 @@ void publish_encode_burst(struct broker *broker)
 
 /* ------------------------------------------------------------------------------------------------ receiving */
 
-static enum ps_status check_new_topic(const struct session *session, struct span name)
+/* Takes from what the address may make. */
+static enum ps_status take_new_topic(const struct session *session)
 {
     const struct broker *broker = session->broker;
     struct rate *rate = session->config.topic_rate;
-    if (name_is_too_long(broker, name))
-        return PS_BAD_TOPIC;
     if (broker->topics.count >= broker->config.max_topics)
         return PS_LIMIT_EXCEEDED;
     return rate == NULL || rate_take(rate, broker_now(broker)) ? PS_OK : PS_RATE_EXCEEDED;
 }
 
-/* The topic, NULL if there is no object of it yet. A known one has a valid name. */
-static enum ps_status find_topic(const struct session *session, struct span name, struct topic **topic)
+/* The store neither has it nor is about to. */
+static bool is_new(const struct topic *topic)
 {
-    struct topic *found = topics_find(&session->broker->topics, name);
-    enum ps_status status = PS_OK;
-    if (found == NULL || (!found->listed && found->pending == 0)) {
-        status = topic_validate_publish(name);
-        if (status == PS_OK)
-            status = check_new_topic(session, name);
-    }
-    if (status == PS_OK)
-        *topic = found;
-    return status;
+    return topic == NULL || (!topic->listed && topic->pending == 0);
+}
+
+/* A known topic has a valid name. */
+static enum ps_status check_name(const struct broker *broker, const struct topic *topic, struct span name)
+{
+    if (!is_new(topic))
+        return PS_OK;
+    enum ps_status status = topic_validate_publish(name);
+    return status == PS_OK && name_is_too_long(broker, name) ? PS_BAD_TOPIC : status;
 }
 
 /* Marks every message with why it cannot be sent, or PS_OK. Returns how many can. */
@@ -417,6 +416,20 @@ static uint32_t check_messages(struct publication *publication, struct group *gr
         group->bytes += message_bytes(message);
     }
     return sound;
+}
+
+/* For a topic that nothing sound was sent to, nothing is taken. Returns how many messages can be sent. */
+static uint32_t admit_topic(const struct session *session, struct group *group, const struct topic *topic,
+                            uint32_t sound)
+{
+    enum ps_status status = sound > 0 && is_new(topic) ? take_new_topic(session) : PS_OK;
+    if (status == PS_OK)
+        return sound;
+    for (uint32_t i = 0; i < group->in->count; i++) {
+        if (group->in->messages[i].status == PS_OK)
+            group->in->messages[i].status = status;
+    }
+    return 0;
 }
 
 /* The sound messages side by side; false: out of memory. */
@@ -441,9 +454,9 @@ static bool gather(struct publication *publication, struct group *group, uint32_
 static bool prepare_group(struct publication *publication, struct group *group, uint32_t *copied)
 {
     struct broker *broker = publication->broker;
-    struct topic *topic = NULL;
-    enum ps_status status = find_topic(publication->reply.session, group->in->topic, &topic);
-    uint32_t sound = check_messages(publication, group, status);
+    struct topic *topic = topics_find(&broker->topics, group->in->topic);
+    uint32_t sound = check_messages(publication, group, check_name(broker, topic, group->in->topic));
+    sound = admit_topic(publication->reply.session, group, topic, sound);
     group->write.op = (struct store_op){.kind = STORE_APPEND, .status = PS_OK};
     if (sound == 0)
         return true;

@@ -5,44 +5,126 @@
 
 #include <stdlib.h>
 
-enum { TOPICS_PER_PAGE = 512, TOPICS_FRAME_BYTES = 60 * 1024 };
+enum { TOPICS_PER_PAGE = 512, TOPICS_FRAME_BYTES = 60 * 1024, TOPIC_EXTRA_BYTES = 48 };
 
 /* ------------------------------------------------------------------------------------------------ list */
+
+/* ListTopics: a page is searched in steps, as a producer of its session. */
+struct topics_listing {
+    struct producer producer;
+    struct reply reply;
+    struct topics *topics;
+    struct topics_place place;
+    uint32_t limit, count;
+    size_t bytes;
+    struct topic **page; /* referenced; NULL: not begun */
+    size_t filter_size;
+    uint8_t filter[];
+};
+
+static void listing_free(struct topics_listing *listing)
+{
+    list_remove(&listing->producer.in_session);
+    for (uint32_t i = 0; i < listing->count; i++)
+        topic_unref(listing->page[i]);
+    reply_drop(&listing->reply);
+    free(listing->page);
+    free(listing);
+}
+
+static void listing_gone(struct producer *producer)
+{
+    listing_free(LIST_OBJECT(producer, struct topics_listing, producer));
+}
+
+static void send_page(struct topics_listing *listing, bool more)
+{
+    struct topic_info page[TOPICS_PER_PAGE];
+    for (uint32_t i = 0; i < listing->count; i++) {
+        const struct topic *topic = listing->page[i];
+        page[i] = (struct topic_info){topic_name(topic), topic->first, topic->head, topic->cursors};
+    }
+    struct server_frame answer = {.request_id = listing->reply.request_id, .kind = SERVER_TOPIC_LIST};
+    answer.topic_list = (struct topic_list){page, listing->count, more};
+    session_send(listing->reply.session, &answer);
+    listing_free(listing);
+}
+
+/* Whether the search came to the end. */
+static bool fill_page(struct topics_listing *listing)
+{
+    const size_t largest = TOPIC_MAX_BYTES + TOPIC_EXTRA_BYTES;
+    size_t room = (TOPICS_FRAME_BYTES - listing->bytes) / largest + 1;
+    struct topic **found = listing->page + listing->count;
+    bool last;
+    if (room > listing->limit - listing->count)
+        room = listing->limit - listing->count;
+    uint32_t count = topics_search(listing->topics, (struct span){listing->filter, listing->filter_size},
+                                   &listing->place, found, (uint32_t)room, &last);
+    for (uint32_t i = 0; i < count; i++)
+        listing->bytes += found[i]->name_size + (size_t)TOPIC_EXTRA_BYTES;
+    listing->count += count;
+    return last;
+}
+
+/* `more` is said where there is one more, not where there may be. */
+static void look_for_more(struct topics_listing *listing)
+{
+    struct topic *next = NULL;
+    bool last;
+    uint32_t count = topics_search(listing->topics, (struct span){listing->filter, listing->filter_size},
+                                   &listing->place, &next, 1, &last);
+    topic_unref(next);
+    if (count > 0 || last)
+        send_page(listing, count > 0);
+}
+
+static void listing_step(struct producer *producer)
+{
+    struct topics_listing *listing = LIST_OBJECT(producer, struct topics_listing, producer);
+    struct session *session = listing->reply.session;
+    /* To the front: one listing after the other, so that a session has one page at a time. */
+    list_remove(&producer->in_session);
+    list_append(session->producers.next, &producer->in_session);
+    if (listing->page == NULL)
+        listing->page = calloc(listing->limit, sizeof(struct topic *));
+    if (listing->page == NULL) {
+        reply_refuse(&listing->reply, PS_NO_MEMORY);
+        listing_free(listing);
+    } else if (listing->count == listing->limit || listing->bytes > TOPICS_FRAME_BYTES) {
+        look_for_more(listing);
+    } else if (fill_page(listing)) {
+        send_page(listing, false);
+    }
+}
 
 void request_list_topics(struct session *session, const struct client_frame *frame)
 {
     const struct list_topics *list = &frame->list_topics;
-    struct topics *topics = &session->broker->topics;
     struct span filter = span_present(list->filter) ? list->filter : span_of("#");
-    struct topic_info page[TOPICS_PER_PAGE];
-    uint32_t limit = list->limit > 0 && list->limit < TOPICS_PER_PAGE ? list->limit : TOPICS_PER_PAGE;
     if (filter_validate(filter) != PS_OK) {
         session_error_status(session, frame->request_id, PS_BAD_FILTER);
         return;
     }
     if (!frame->request_id.present)
         return;
-    uint32_t i, end, count = 0;
-    size_t bytes = 0;
-    topics_range(topics, filter, &i, &end);
-    if (span_present(list->after)) {
-        uint32_t behind = topics_behind(topics, list->after);
-        i = behind > i ? behind : i;
+    struct topics_listing *listing = calloc(1, sizeof *listing + filter.size);
+    if (listing == NULL) {
+        session_error_status(session, frame->request_id, PS_NO_MEMORY);
+        return;
     }
-    bool more = false;
-    for (; i < end && !more; i++) {
-        const struct topic *topic = topics->sorted[i];
-        if (!filter_match(filter, topic_name(topic)))
-            continue;
-        more = count == limit || bytes > TOPICS_FRAME_BYTES;
-        if (more)
-            break;
-        page[count++] = (struct topic_info){topic_name(topic), topic->first, topic->head, topic->cursors};
-        bytes += topic->name_size + 48u;
-    }
-    struct server_frame answer = {.request_id = frame->request_id, .kind = SERVER_TOPIC_LIST};
-    answer.topic_list = (struct topic_list){page, count, more};
-    session_send(session, &answer);
+    listing->topics = &session->broker->topics;
+    listing->limit = list->limit > 0 && list->limit < TOPICS_PER_PAGE ? list->limit : TOPICS_PER_PAGE;
+    if (span_present(list->after))
+        topics_place_set(&listing->place, list->after);
+    listing->filter_size = filter.size;
+    memcpy(listing->filter, filter.data, filter.size);
+    listing->producer.step = listing_step;
+    listing->producer.gone = listing_gone;
+    list_init(&listing->producer.in_session);
+    reply_init(&listing->reply, session, frame->request_id, true);
+    list_append(&session->producers, &listing->producer.in_session);
+    session_wants_pump(session);
 }
 
 /* ------------------------------------------------------------------------------------------------ delete */

@@ -1,11 +1,14 @@
-/* The listing is an array of pointers kept sorted by name: inserting moves at most a few hundred KiB for 100,000
- * topics, and a page is a binary search. At load it is filled unsorted and sorted once, when first needed. */
+/* The listing is an array of pointers sorted by name, so that a page is a binary search. New topics stand behind those in
+ * order until somebody looks, or there are NEW_TOPICS: moving what is behind each of thousands that one frame makes
+ * would hold the loop. */
 #include "topics.h"
 #include "prefetch.h"
 #include "topic.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+enum { NEW_TOPICS = 1024, TOPICS_PER_SEARCH = 256 };
 
 void topics_init(struct topics *topics, uint64_t seed)
 {
@@ -117,20 +120,13 @@ static int by_name_order(const void *a, const void *b)
     return span_compare(topic_name(*x), topic_name(*y));
 }
 
-static void topics_sort(struct topics *topics)
-{
-    if (topics->unsorted && topics->count > 1)
-        qsort(topics->sorted, topics->count, sizeof(struct topic *), by_name_order);
-    topics->unsorted = false;
-}
-
 /* Position of the first name that is >= `name`; with `behind`, of the first that is > `name`. */
-static uint32_t lower_bound(const struct topics *topics, struct span name, bool behind)
+static uint32_t position(struct topic *const *sorted, uint32_t count, struct span name, bool behind)
 {
-    uint32_t low = 0, high = topics->count;
+    uint32_t low = 0, high = count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        int order = span_compare(topic_name(topics->sorted[middle]), name);
+        int order = span_compare(topic_name(sorted[middle]), name);
         if (order < 0 || (behind && order == 0))
             low = middle + 1;
         else
@@ -139,13 +135,43 @@ static uint32_t lower_bound(const struct topics *topics, struct span name, bool 
     return low;
 }
 
+/* The new ones go to their places, from the last on; what is behind each place moves once. */
+static void merge(struct topic **all, uint32_t in_order, struct topic *const *new_ones, uint32_t count)
+{
+    uint32_t end = in_order;
+    for (; count > 0; count--) {
+        struct span name = topic_name(new_ones[count - 1]);
+        uint32_t at = position(all, end, name, false);
+        memmove(all + at + count, all + at, (end - at) * sizeof *all);
+        all[at + count - 1] = new_ones[count - 1];
+        end = at;
+    }
+}
+
+void topics_sort(struct topics *topics)
+{
+    struct topic *new_ones[NEW_TOPICS];
+    struct topic **first = topics->sorted + topics->in_order;
+    uint32_t count = topics->count - topics->in_order;
+    if (count == 0)
+        return;
+    if (count > NEW_TOPICS) {
+        qsort(topics->sorted, topics->count, sizeof *first, by_name_order);
+    } else {
+        qsort(first, count, sizeof *first, by_name_order);
+        memcpy(new_ones, first, count * sizeof *first);
+        merge(topics->sorted, topics->in_order, new_ones, count);
+    }
+    topics->in_order = topics->count;
+}
+
 uint32_t topics_behind(struct topics *topics, struct span name)
 {
     topics_sort(topics);
-    return lower_bound(topics, name, true);
+    return position(topics->sorted, topics->count, name, true);
 }
 
-void topic_list(struct topic *topic)
+void topic_load(struct topic *topic)
 {
     struct topics *topics = topic->table;
     if (topic->listed)
@@ -153,10 +179,15 @@ void topic_list(struct topic *topic)
     topic->listed = true;
     topic_ref(topic);
     topics->unlisted--;
-    uint32_t at = topics->unsorted ? topics->count : lower_bound(topics, topic_name(topic), false);
-    memmove(topics->sorted + at + 1, topics->sorted + at, (topics->count - at) * sizeof(struct topic *));
-    topics->sorted[at] = topic;
-    topics->count++;
+    topics->sorted[topics->count++] = topic;
+}
+
+void topic_list(struct topic *topic)
+{
+    struct topics *topics = topic->table;
+    topic_load(topic);
+    if (topics->count - topics->in_order >= NEW_TOPICS)
+        topics_sort(topics);
 }
 
 void topic_unlist(struct topic *topic)
@@ -165,9 +196,9 @@ void topic_unlist(struct topic *topic)
     if (!topic->listed)
         return;
     topics_sort(topics);
-    uint32_t at = lower_bound(topics, topic_name(topic), false);
+    uint32_t at = position(topics->sorted, topics->count, topic_name(topic), false);
     assert(topics->sorted[at] == topic);
-    topics->count--;
+    topics->in_order = --topics->count;
     topics->unlisted++;
     memmove(topics->sorted + at, topics->sorted + at + 1, (topics->count - at) * sizeof(struct topic *));
     topic->listed = false;
@@ -216,7 +247,7 @@ void topics_range(struct topics *topics, struct span filter, uint32_t *begin, ui
 {
     struct span prefix = literal_prefix(filter);
     topics_sort(topics);
-    *begin = lower_bound(topics, prefix, false);
+    *begin = position(topics->sorted, topics->count, prefix, false);
     uint32_t low = *begin, high = topics->count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -227,4 +258,33 @@ void topics_range(struct topics *topics, struct span filter, uint32_t *begin, ui
             high = middle;
     }
     *end = low;
+}
+
+void topics_place_set(struct topics_place *place, struct span name)
+{
+    /* A longer one divides the names as its beginning does: none of them is as long. */
+    place->size = (uint8_t)(name.size < sizeof place->name ? name.size : sizeof place->name);
+    if (place->size > 0)
+        memcpy(place->name, name.data, place->size);
+}
+
+uint32_t topics_search(struct topics *topics, struct span filter, struct topics_place *place,
+                       struct topic **found, uint32_t room, bool *last)
+{
+    uint32_t i, end, count = 0;
+    topics_range(topics, filter, &i, &end);
+    if (place->size > 0) {
+        uint32_t behind = topics_behind(topics, (struct span){place->name, place->size});
+        i = behind > i ? behind : i;
+    }
+    uint32_t stop = i < end && end - i > TOPICS_PER_SEARCH ? i + TOPICS_PER_SEARCH : end;
+    uint32_t begin = i;
+    for (; i < stop && count < room; i++) {
+        if (filter_match(filter, topic_name(topics->sorted[i])))
+            found[count++] = topic_ref(topics->sorted[i]);
+    }
+    if (i > begin)
+        topics_place_set(place, topic_name(topics->sorted[i - 1]));
+    *last = i >= end;
+    return count;
 }

@@ -9,6 +9,7 @@
 #include "list.h"
 #include "map.h"
 #include "runs.h"
+#include "topic.h"
 
 struct tail_entry;
 
@@ -43,8 +44,8 @@ struct topics {
     struct list with_runs;
     struct topic **sorted; /* listed topics; in byte order of names once topics_sort() ran */
     uint32_t count, room;
+    uint32_t in_order; /* so many from the front are sorted; new ones stand behind */
     uint32_t unlisted;
-    bool unsorted;
     uint64_t seed;
 };
 
@@ -72,6 +73,8 @@ void topic_unref(struct topic *topic); /* takes NULL */
 
 /* The store has it now. Cannot fail after topics_obtain(). */
 void topic_list(struct topic *topic);
+/* The same for one of many at the start; topics_sort() is to follow the last. */
+void topic_load(struct topic *topic);
 /* The store has it no more. The object may go with this call unless the caller holds a reference. */
 void topic_unlist(struct topic *topic);
 
@@ -81,12 +84,29 @@ void topic_append(struct topic *topic, uint64_t first_offset, uint64_t first_seq
 /* Drops the recent runs that the store's index covers. */
 void topics_trim(struct topics *topics, uint64_t indexed_through);
 
+/* Puts the listing in byte order. Cheap where little is new, as it is after topic_list(). */
+void topics_sort(struct topics *topics);
+
 /* Listed topics in byte order that may match the filter: [*begin, *end) of `sorted`. The caller checks each with
  * filter_match(). */
 void topics_range(struct topics *topics, struct span filter, uint32_t *begin, uint32_t *end);
 
 /* Position of the first listed topic whose name is behind `name` in byte order. */
 uint32_t topics_behind(struct topics *topics, struct span name);
+
+/* How far a search through the listing came; topics may come and go between its steps. */
+struct topics_place {
+    uint8_t size; /* 0: at the beginning */
+    uint8_t name[TOPIC_MAX_BYTES];
+};
+
+/* `name` may be of any length. */
+void topics_place_set(struct topics_place *place, struct span name);
+
+/* One step: looks at a few hundred topics behind `place`, moves it, and puts up to `room` (not 0) that match into
+ * `found`, in byte order, each referenced. Returns their number; *last: nothing behind `place` can match. */
+uint32_t topics_search(struct topics *topics, struct span filter, struct topics_place *place,
+                       struct topic **found, uint32_t room, bool *last);
 
 int span_compare(struct span a, struct span b);
 

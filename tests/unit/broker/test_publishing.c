@@ -398,7 +398,11 @@ Test(publishing, topics_are_made_no_faster_than_is_allowed)
     cr_assert_gt(run->error.retry_after_ms, 0u);
     cr_assert_eq(publish(client, "A", "y"), 1u);
     world_pass(world, 500);
-    cr_assert_eq(publish(client, "C", "x"), 0u);
+    world->broker->config.limits.max_message = 0;
+    send_messages(client, "E", &message, 1);
+    cr_assert_eq(client_expect(client, SERVER_PUBLISHED)->published.runs[0].status, PS_MESSAGE_TOO_LARGE);
+    world->broker->config.limits.max_message = 1000;
+    cr_assert_eq(publish(client, "C", "x"), 0u, "what made no topic took nothing");
     send_messages(client, "D", &message, 1);
     cr_assert_eq(client_expect(client, SERVER_PUBLISHED)->published.runs[0].status, PS_RATE_EXCEEDED);
 

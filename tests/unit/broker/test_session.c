@@ -501,6 +501,43 @@ Test(session, topics_are_listed_in_pages_by_name)
     ASSERT_NO_LEAKS();
 }
 
+/* The clock passes a flush's time with every look: each flush makes one step. */
+Test(session, a_listing_that_matches_nothing_holds_no_other_session_and_listings_take_turns)
+{
+    struct world *world = world_new(NULL);
+    struct client *clients[2] = {world_connect(world, 0, SESSION_ANY, NULL),
+                                 world_connect(world, 1, SESSION_ANY, NULL)};
+    struct client *other = world_connect(world, 2, SESSION_ANY, NULL);
+    struct client_frame list = {.kind = CLIENT_LIST_TOPICS,
+                                .list_topics = {span_of("+/none"), SPAN_ABSENT, 0}};
+    struct client_frame ping = {.kind = CLIENT_PING, .ping_token = 7};
+    unsigned flushes = 0;
+    for (unsigned i = 0; i < 2000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "topic%u", i);
+        publish_many(other, name, 1);
+    }
+    world->look_ns = 2000000;
+
+    for (unsigned i = 0; i < 20; i++)
+        client_request(clients[0], &list);
+    client_request(clients[1], &list);
+    client_request(other, &ping);
+    client_expect(other, SERVER_PONG);
+    while (client_next(clients[1]) == NULL && flushes < 1000) {
+        cr_assert(broker_flush(world->broker));
+        flushes++;
+    }
+    cr_assert_geq(flushes, 5u, "%u flushes", flushes);
+    cr_assert_lt(flushes, 40u, "the other session's twenty did not come first: %u flushes", flushes);
+    while (broker_flush(world->broker))
+        continue;
+    for (unsigned i = 0; i < 20; i++)
+        cr_assert_not(client_expect(clients[0], SERVER_TOPIC_LIST)->topic_list.more);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
 Test(session, a_client_that_does_not_read_its_answers_is_not_read_either)
 {
     struct broker_config config = {.delivery_bytes = 1024,

@@ -132,6 +132,7 @@ Test(topics, are_listed_in_byte_order_whatever_comes_and_goes)
         topic_unref(topic);
         cr_assert_eq(topics.unlisted, 0u);
     }
+    topics_sort(&topics);
     for (uint32_t i = 1; i < topics.count; i++)
         cr_assert_lt(span_compare(topic_name(topics.sorted[i - 1]), topic_name(topics.sorted[i])), 0);
 
@@ -142,6 +143,64 @@ Test(topics, are_listed_in_byte_order_whatever_comes_and_goes)
             cr_assert(i >= begin && i < end);
     }
     cr_assert_lt(end - begin, topics.count);
+    topics_deinit(&topics);
+    ASSERT_NO_LEAKS();
+}
+
+/* Listed topics t00000, t00001, …, in an order of their own. */
+static void list_many(struct topics *topics, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "t%05u", i * 7919 % count);
+        struct topic *topic = topics_obtain(topics, span_of(name));
+        topic_list(topic);
+        topic_unref(topic);
+    }
+}
+
+Test(topics, new_ones_find_their_places_together)
+{
+    enum { MANY = 3000 };
+    struct topics topics;
+    topics_init(&topics, 5);
+    list_many(&topics, MANY);
+    cr_assert_geq(topics.in_order, 2000u, "they do not pile up");
+    topics_sort(&topics);
+    cr_assert_eq(topics.count, (unsigned)MANY);
+    for (uint32_t i = 1; i < topics.count; i++)
+        cr_assert_lt(span_compare(topic_name(topics.sorted[i - 1]), topic_name(topics.sorted[i])), 0);
+    topics_deinit(&topics);
+    ASSERT_NO_LEAKS();
+}
+
+Test(topics, a_search_goes_in_steps_and_finds_each_once_whatever_goes_between_them)
+{
+    enum { MANY = 3000 };
+    struct topics topics;
+    struct topics_place place = {0};
+    struct topic *found[10];
+    unsigned steps = 0, matches = 0;
+    bool last = false;
+    topics_init(&topics, 5);
+    list_many(&topics, MANY);
+    for (; !last; steps++)
+        cr_assert_eq(topics_search(&topics, span_of("+/none"), &place, found, 10, &last), 0u);
+    cr_assert_geq(steps, 5u, "one that matches nothing does not look at all at once");
+
+    place.size = 0;
+    for (last = false; !last;) {
+        uint32_t count = topics_search(&topics, span_of("+"), &place, found, 10, &last);
+        cr_assert_leq(count, 10u);
+        for (uint32_t i = 0; i < count; i++) {
+            char name[32];
+            snprintf(name, sizeof name, "t%05u", matches++);
+            cr_assert(span_equal(topic_name(found[i]), span_of(name)));
+            topic_unlist(found[i]);
+            topic_unref(found[i]);
+        }
+    }
+    cr_assert_eq(matches, (unsigned)MANY);
     topics_deinit(&topics);
     ASSERT_NO_LEAKS();
 }
