@@ -44,6 +44,13 @@ static bool check_statuses(struct world *world, enum ps_status status)
     return status == PS_OK;
 }
 
+/* Background work that fails for good ends the store; whether it takes another commit. */
+static bool check_work(enum ps_status status)
+{
+    HOLDS(status == PS_OK || status == PS_UNKNOWN || is_refusal(status), "work: %s", ps_status_name(status));
+    return status == PS_OK;
+}
+
 /* Commits until all are done or the store takes no more. */
 static void run(struct world *world, unsigned commits)
 {
@@ -57,7 +64,7 @@ static void run(struct world *world, unsigned commits)
         if (held_up)
             outsider_give_way(&world->outsider, world->caller.directory);
         if (takes && world->outsider.db == NULL && dice_below(&world->dice, 4) == 0)
-            caller_work(&world->caller);
+            takes = check_work(caller_try_work(&world->caller));
         status = model_try_read(&world->now, &world->caller, &world->dice);
         HOLDS(status == PS_OK || is_refusal(status), "read: %s", ps_status_name(status));
     }

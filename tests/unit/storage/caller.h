@@ -50,6 +50,7 @@ enum ps_status caller_try_commit(struct caller *caller, struct store_op *ops, si
 enum ps_status caller_do(struct caller *caller, struct store_op *op);
 /* Works until there is nothing left to do. */
 void caller_work(struct caller *caller);
+enum ps_status caller_try_work(struct caller *caller);
 
 /* NULL when the caller never saw it. */
 struct known_topic *caller_find(struct caller *caller, const char *name);
