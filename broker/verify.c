@@ -2,6 +2,7 @@
 
 #include "check.h"
 #include "data_directory.h"
+#include "topic.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,9 +53,29 @@ static void progress(void *ctx, const char *what, uint64_t done, uint64_t total)
     listing->shown_at = now;
 }
 
-static void put(FILE *out, struct span bytes)
+/* What a damaged file calls a name may hold anything: as psctl does, such bytes become \xNN. */
+static void put_name(FILE *out, struct span name)
 {
-    fwrite(bytes.data, 1, bytes.size, out);
+    if (topic_validate(name) == PS_OK) {
+        fwrite(name.data, 1, name.size, out);
+        return;
+    }
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.data[i] >= 0x20 && name.data[i] < 0x7f)
+            fputc(name.data[i], out);
+        else
+            fprintf(out, "\\x%02x", name.data[i]);
+    }
+}
+
+static void put_text(FILE *out, struct span text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if (text.data[i] >= 0x20 && text.data[i] != 0x7f)
+            fputc(text.data[i], out);
+        else
+            fprintf(out, "\\x%02x", text.data[i]);
+    }
 }
 
 static void show(void *ctx, const struct store_problem *problem)
@@ -66,12 +87,12 @@ static void show(void *ctx, const struct store_problem *problem)
     clear_line(listing);
     if (span_present(problem->topic)) {
         fputs("topic ", listing->out);
-        put(listing->out, problem->topic);
+        put_name(listing->out, problem->topic);
         if (problem->offset.present)
             fprintf(listing->out, " offset %llu", (unsigned long long)problem->offset.value);
         fputs(": ", listing->out);
     }
-    put(listing->out, problem->text);
+    put_text(listing->out, problem->text);
     fputc('\n', listing->out);
 }
 

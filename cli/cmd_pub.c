@@ -425,6 +425,12 @@ static void closing(struct run *run)
 {
     struct pub *pub = run->command;
 
+    /* Not a word about them came out, and sending them again would store them twice. */
+    if (run->out.state == WRITER_FAILED && pub->acknowledged == 1)
+        report("stored all the same: offset %" PRIu64 " of %s", pub->first_offset, report_quoted(pub->topic));
+    else if (run->out.state == WRITER_FAILED && pub->acknowledged > 0)
+        report("stored all the same: %" PRIu64 " messages, offsets %" PRIu64 " to %" PRIu64 " of %s",
+               pub->acknowledged, pub->first_offset, pub->last_offset, report_quoted(pub->topic));
     if (pub->has_input)
         input_deinit(&pub->input);
     uv_close((uv_handle_t *)&pub->progress, NULL);

@@ -1,6 +1,7 @@
 """psctl pub: what becomes a message, what is printed, which exit code."""
 import os
 import signal
+import subprocess
 
 import tap
 
@@ -25,6 +26,14 @@ class Messages(Case):
         self.assertEqual(self.run_psctl(self.server, "pub", "t", "hello").out, b"1\n")
         self.assertEqual(self.run_psctl(self.server, "pub", "u", "hello").out, b"0\n")
         self.assertEqual(self.payloads(), [b"hello", b"hello"])
+
+    def test_what_was_stored_is_told_though_stdout_takes_nothing(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PSCTL, "pub", "t", "hello"], env=self.environment(self.server), stdout=full,
+                                  stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b'stored all the same: offset 0 of "t"', done.stderr)
+        self.assertEqual(self.payloads(), [b"hello"])
 
     def test_an_empty_word_is_an_empty_message(self):
         self.assertEqual(self.run_psctl(self.server, "pub", "t", "").out, b"0\n")

@@ -64,6 +64,14 @@ class Offline(VerifyCase):
         self.assertIn(str(server.pid), done.err)
         self.assertIn("psctl verify", done.err)
 
+    def test_bytes_of_a_damaged_name_do_not_reach_the_terminal(self):
+        path = self.stopped()
+        self.change(path, "update messages set payload = 'forged' where offset = 1234",
+                    "update topics set name = 'A' || char(27) || '[2J' where name = 'A'")
+        done = self.verify(path, 9)
+        self.assertNotIn(b"\x1b", done.out)
+        self.assertIn(b"topic A\\x1b[2J", done.out)
+
     def test_a_changed_record_is_named(self):
         path = self.stopped()
         self.change(path, "update messages set payload = 'forged' where offset = 1234")
