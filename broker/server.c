@@ -311,6 +311,7 @@ static void store_worked(void *ctx, const struct store_state *state)
     struct server *server = ctx;
 
     broker_store_worked(server->broker, state);
+    turn_want(&server->turn);
 }
 
 /* The core answers everything that is under way before it says so itself. */

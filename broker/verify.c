@@ -78,12 +78,12 @@ static void put_text(FILE *out, struct span text)
     }
 }
 
-static void show(void *ctx, const struct store_problem *problem)
+static bool show(void *ctx, const struct store_problem *problem)
 {
     struct listing *listing = ctx;
 
     if (++listing->problems > PROBLEMS_SHOWN)
-        return;
+        return true;
     clear_line(listing);
     if (span_present(problem->topic)) {
         fputs("topic ", listing->out);
@@ -94,6 +94,7 @@ static void show(void *ctx, const struct store_problem *problem)
     }
     put_text(listing->out, problem->text);
     fputc('\n', listing->out);
+    return true;
 }
 
 /* The database of a directory; the caller's to free. */

@@ -78,6 +78,21 @@ const struct command command_table[] = {
      cmd_ping},
     {COMMAND_INFO, "info", NULL, "", 0, 0, "print the broker's version, log id and counters", "",
      "psctl info -o json", cmd_info},
+    {COMMAND_VERIFY, "verify", NULL, "", 0, 0, "have the broker check its log, and list what is wrong",
+     "Every record is read and compared with its checksum, its neighbours and the index; so are topics and "
+     "committed\n"
+     "offsets. The broker goes on working meanwhile. Prints a line for each problem, with topic and offset; "
+     "exit code 9\n"
+     "when there is one. psbroker verify does the same, and a little more, for a log that no broker has "
+     "open.",
+     "psctl verify", cmd_verify},
+    {COMMAND_BACKUP, "backup", NULL, "FILE", 1, 1, "copy the log to a file while the broker works",
+     "The copy holds all messages, subscriptions and committed offsets of one moment. FILE must not exist; "
+     "until it is\n"
+     "whole and on stable storage it is called FILE.partial. Prints its size in bytes and its mark: every "
+     "message before\n"
+     "that place in commit order is in it. To restore, put it as psbroker.db into an empty data directory.",
+     "psctl backup 2026-01-31.db", cmd_backup},
     {COMMAND_SHELL, "shell", NULL, "", 0, 0, "run a file of commands, then commands from the keyboard",
      "A line of the file is SECONDS, then one of: sub TOPIC [new|OFFSET], unsub TOPIC, pub TOPIC MESSAGE.\n"
      "SECONDS are waited first and may be fractional; from the keyboard a line is the command alone.\n"

@@ -17,6 +17,8 @@ enum command_id {
     COMMAND_UNSUB,
     COMMAND_PING,
     COMMAND_INFO,
+    COMMAND_VERIFY,
+    COMMAND_BACKUP,
     COMMAND_SHELL,
     COMMAND_BENCH,
     COMMAND_DUMP,
@@ -68,6 +70,8 @@ int cmd_subs_seek(const struct args *args);
 int cmd_unsub(const struct args *args);
 int cmd_ping(const struct args *args);
 int cmd_info(const struct args *args);
+int cmd_verify(const struct args *args);
+int cmd_backup(const struct args *args);
 int cmd_shell(const struct args *args);
 int cmd_bench(const struct args *args);
 int cmd_dump(const struct args *args);

@@ -108,7 +108,11 @@ static const struct member list_subscriptions_members[] = {[1] = {.kind = MEMBER
 static const struct shape shape_list_subscriptions = {
     sizeof(struct span), list_subscriptions_members, MEMBER_COUNT(list_subscriptions_members), 0, NULL, NULL};
 
-static const struct shape shape_get_info = {0, NULL, 0, 0, NULL, NULL};
+static const struct shape shape_empty = {0, NULL, 0, 0, NULL, NULL};
+
+static const struct member read_backup_members[] = {[1] = {.kind = MEMBER_OFFSET, .required = true, .at = 0}};
+static const struct shape shape_read_backup = {
+    sizeof(uint64_t), read_backup_members, MEMBER_COUNT(read_backup_members), 0, NULL, NULL};
 
 /* Indexed by field number of ClientFrame. All members of the union begin where `hello` does. */
 static const struct {
@@ -128,7 +132,10 @@ static const struct {
     [12] = {CLIENT_LIST_TOPICS, &shape_list_topics},
     [13] = {CLIENT_DELETE_TOPIC, &shape_delete_topic},
     [14] = {CLIENT_LIST_SUBSCRIPTIONS, &shape_list_subscriptions},
-    [15] = {CLIENT_GET_INFO, &shape_get_info},
+    [15] = {CLIENT_GET_INFO, &shape_empty},
+    [16] = {CLIENT_VERIFY, &shape_empty},
+    [17] = {CLIENT_BACKUP, &shape_empty},
+    [18] = {CLIENT_READ_BACKUP, &shape_read_backup},
 };
 
 enum ps_status codec_decode_client(struct span body, struct arena *arena, struct client_frame *frame)

@@ -242,6 +242,51 @@ static const struct member info_members[] = {
 static const struct shape shape_info = {
     sizeof(struct info), info_members, MEMBER_COUNT(info_members), 0, NULL, NULL};
 
+#define AT(field) .at = offsetof(struct problem, field)
+static const struct member problem_members[] = {
+    [1] = {.kind = MEMBER_BYTES, AT(topic)},
+    [2] = {.kind = MEMBER_OPTIONAL_OFFSET, AT(offset)},
+    [3] = {.kind = MEMBER_TEXT, .required = true, AT(text)},
+};
+#undef AT
+static const struct shape shape_problem = {
+    sizeof(struct problem), problem_members, MEMBER_COUNT(problem_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct verification, field)
+static const struct member verification_members[] = {
+    [1] = {.kind = MEMBER_OFFSET, .required = true, AT(checked)},
+    [2] = {.kind = MEMBER_OFFSET, .required = true, AT(total)},
+    [3] = {.kind = MEMBER_REPEATED,
+           AT(problems),
+           .count_at = offsetof(struct verification, problem_count),
+           .shape = &shape_problem},
+    [4] = {.kind = MEMBER_U64, AT(found)},
+    [5] = {.kind = MEMBER_BOOL, AT(done)},
+};
+#undef AT
+static const struct shape shape_verification = {
+    sizeof(struct verification), verification_members, MEMBER_COUNT(verification_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct backup_state, field)
+static const struct member backup_state_members[] = {
+    [1] = {.kind = MEMBER_U64, .required = true, AT(copied)},
+    [2] = {.kind = MEMBER_U64, .required = true, AT(total)},
+    [3] = {.kind = MEMBER_BOOL, AT(ready)},
+    [4] = {.kind = MEMBER_OFFSET, AT(mark)},
+};
+#undef AT
+static const struct shape shape_backup_state = {
+    sizeof(struct backup_state), backup_state_members, MEMBER_COUNT(backup_state_members), 0, NULL, NULL};
+
+#define AT(field) .at = offsetof(struct backup_chunk, field)
+static const struct member backup_chunk_members[] = {
+    [1] = {.kind = MEMBER_OFFSET, .required = true, AT(offset)},
+    [2] = {.kind = MEMBER_BYTES, AT(data)},
+};
+#undef AT
+static const struct shape shape_backup_chunk = {
+    sizeof(struct backup_chunk), backup_chunk_members, MEMBER_COUNT(backup_chunk_members), 0, NULL, NULL};
+
 static const struct shape shape_done = {0, NULL, 0, 0, NULL, NULL};
 
 /* Indexed by field number of ServerFrame. All members of the union begin where `error` does. */
@@ -264,6 +309,9 @@ static const struct {
     [14] = {SERVER_SUBSCRIPTION_LIST, &shape_subscription_list},
     [15] = {SERVER_INFO, &shape_info},
     [16] = {SERVER_GOODBYE, &shape_goodbye},
+    [17] = {SERVER_VERIFICATION, &shape_verification},
+    [18] = {SERVER_BACKUP_STATE, &shape_backup_state},
+    [19] = {SERVER_BACKUP_CHUNK, &shape_backup_chunk},
 };
 
 enum ps_status codec_decode_server(struct span body, struct arena *arena, struct server_frame *frame)

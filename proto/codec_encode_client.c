@@ -122,6 +122,9 @@ struct parts {
         Psbroker__DeleteTopic delete_topic;
         Psbroker__ListSubscriptions list_subscriptions;
         Psbroker__GetInfo get_info;
+        Psbroker__Verify verify;
+        Psbroker__Backup backup;
+        Psbroker__ReadBackup read_backup;
     };
 };
 
@@ -186,6 +189,19 @@ static bool pack_body(const struct client_frame *frame, struct scratch *scratch,
     case CLIENT_GET_INFO:
         psbroker__get_info__init(&parts->get_info);
         BODY(get_info, GET_INFO);
+        return true;
+    case CLIENT_VERIFY:
+        psbroker__verify__init(&parts->verify);
+        BODY(verify, VERIFY);
+        return true;
+    case CLIENT_BACKUP:
+        psbroker__backup__init(&parts->backup);
+        BODY(backup, BACKUP);
+        return true;
+    case CLIENT_READ_BACKUP:
+        psbroker__read_backup__init(&parts->read_backup);
+        parts->read_backup.offset = frame->read_backup;
+        BODY(read_backup, READ_BACKUP);
         return true;
     case CLIENT_NONE:
     case CLIENT_PUBLISH:

@@ -240,6 +240,53 @@ static void pack_info(struct scratch *scratch, const struct info *info, Psbroker
 #undef PACK_NUMBER
 }
 
+static void pack_verification(struct scratch *scratch, const struct verification *verification,
+                              Psbroker__Verification *packed)
+{
+    size_t count = verification->problem_count;
+    Psbroker__Problem *problems = scratch_alloc(scratch, count, sizeof *problems);
+    Psbroker__Problem **pointers = scratch_alloc(scratch, count, sizeof *pointers);
+
+    psbroker__verification__init(packed);
+    packed->checked = verification->checked;
+    packed->total = verification->total;
+    packed->has_found = packed->has_done = true;
+    packed->found = verification->found;
+    packed->done = verification->done;
+    if (problems == NULL || pointers == NULL)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        const struct problem *problem = &verification->problems[i];
+        psbroker__problem__init(&problems[i]);
+        problems[i].has_topic = span_present(problem->topic);
+        problems[i].topic = pack_bytes(problem->topic);
+        problems[i].has_offset = problem->offset.present;
+        problems[i].offset = problem->offset.value;
+        problems[i].text = pack_text(scratch, problem->text);
+        pointers[i] = &problems[i];
+    }
+    packed->problems = pointers;
+    packed->n_problems = count;
+}
+
+static void pack_backup_state(const struct backup_state *state, Psbroker__BackupState *packed)
+{
+    psbroker__backup_state__init(packed);
+    packed->copied = state->copied;
+    packed->total = state->total;
+    packed->has_ready = packed->has_mark = true;
+    packed->ready = state->ready;
+    packed->mark = state->mark;
+}
+
+static void pack_backup_chunk(const struct backup_chunk *chunk, Psbroker__BackupChunk *packed)
+{
+    psbroker__backup_chunk__init(packed);
+    packed->offset = chunk->offset;
+    packed->has_data = span_present(chunk->data);
+    packed->data = pack_bytes(chunk->data);
+}
+
 static void pack_progress(const struct progress *progress, Psbroker__Progress *packed)
 {
     psbroker__progress__init(packed);
@@ -282,6 +329,9 @@ struct parts {
         Psbroker__SubscriptionList subscription_list;
         Psbroker__Info info;
         Psbroker__Goodbye goodbye;
+        Psbroker__Verification verification;
+        Psbroker__BackupState backup_state;
+        Psbroker__BackupChunk backup_chunk;
     };
 };
 
@@ -347,6 +397,18 @@ static bool pack_body(const struct server_frame *frame, struct scratch *scratch,
     case SERVER_GOODBYE:
         pack_goodbye(scratch, &frame->error, &parts->error, &parts->goodbye);
         BODY(goodbye, GOODBYE);
+        return true;
+    case SERVER_VERIFICATION:
+        pack_verification(scratch, &frame->verification, &parts->verification);
+        BODY(verification, VERIFICATION);
+        return true;
+    case SERVER_BACKUP_STATE:
+        pack_backup_state(&frame->backup_state, &parts->backup_state);
+        BODY(backup_state, BACKUP_STATE);
+        return true;
+    case SERVER_BACKUP_CHUNK:
+        pack_backup_chunk(&frame->backup_chunk, &parts->backup_chunk);
+        BODY(backup_chunk, BACKUP_CHUNK);
         return true;
     case SERVER_NONE:
     case SERVER_DELIVERY:

@@ -70,7 +70,10 @@ enum client_frame_kind {
     CLIENT_LIST_TOPICS,
     CLIENT_DELETE_TOPIC,
     CLIENT_LIST_SUBSCRIPTIONS,
-    CLIENT_GET_INFO
+    CLIENT_GET_INFO,
+    CLIENT_VERIFY,
+    CLIENT_BACKUP,
+    CLIENT_READ_BACKUP
 };
 
 struct hello {
@@ -147,6 +150,7 @@ struct client_frame {
         struct list_topics list_topics;
         struct span delete_topic;
         struct span list_subscriptions; /* durable id, absent: all */
+        uint64_t read_backup;           /* offset of the first byte */
     };
 };
 
@@ -168,7 +172,10 @@ enum server_frame_kind {
     SERVER_TOPIC_LIST,
     SERVER_SUBSCRIPTION_LIST,
     SERVER_INFO,
-    SERVER_GOODBYE
+    SERVER_GOODBYE,
+    SERVER_VERIFICATION,
+    SERVER_BACKUP_STATE,
+    SERVER_BACKUP_CHUNK
 };
 
 struct limits {
@@ -273,6 +280,29 @@ struct info {
     uint64_t topics, subscriptions, delivered, tail_bytes, mark;
 };
 
+struct problem {
+    struct span topic; /* absent: of no one topic */
+    struct optional_u64 offset;
+    struct span text;
+};
+
+struct verification {
+    uint64_t checked, total, found;
+    const struct problem *problems;
+    size_t problem_count;
+    bool done;
+};
+
+struct backup_state {
+    uint64_t copied, total, mark; /* the mark counts once it is ready */
+    bool ready;
+};
+
+struct backup_chunk {
+    uint64_t offset;
+    struct span data;
+};
+
 struct server_frame {
     struct optional_u64 request_id;
     enum server_frame_kind kind;
@@ -289,6 +319,9 @@ struct server_frame {
         struct topic_list topic_list;
         struct subscription_list subscription_list;
         struct info info;
+        struct verification verification;
+        struct backup_state backup_state;
+        struct backup_chunk backup_chunk;
     };
 };
 

@@ -20,12 +20,13 @@
 /* ---------------------------------------------------------------------------------------------- writing */
 
 enum store_op_kind {
-    STORE_APPEND,      /* messages to one topic */
-    STORE_ATTACH,      /* store a durable subscription, or take it over */
-    STORE_OFFSETS,     /* committed offsets */
-    STORE_SEEK,        /* move a durable subscription */
-    STORE_FORGET,      /* remove a durable subscription */
-    STORE_DELETE_TOPIC /* logical deletion */
+    STORE_APPEND,       /* messages to one topic */
+    STORE_ATTACH,       /* store a durable subscription, or take it over */
+    STORE_OFFSETS,      /* committed offsets */
+    STORE_SEEK,         /* move a durable subscription */
+    STORE_FORGET,       /* remove a durable subscription */
+    STORE_DELETE_TOPIC, /* logical deletion */
+    STORE_BACKUP        /* begin or end a copy of everything */
 };
 
 /* Outcomes: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY, PS_NO_MEMORY, PS_LIMIT_EXCEEDED (topics), PS_INTERNAL.
@@ -95,6 +96,28 @@ struct store_delete_topic {
     uint64_t first_offset; /* = next offset */
 };
 
+/* A consistent copy of everything is made in steps between commits, by commits themselves and by store_work();
+ * store_state.backup tells how far it is. It stays until it is ended, the store is closed, or a new start.
+ * Outcomes: PS_OK (also: nothing to end); PS_DISK_FULL (no room for a copy above the floor); PS_LIMIT_EXCEEDED (there is
+ * one); PS_UNSUPPORTED. */
+struct store_backup {
+    bool end;
+};
+
+enum store_backup_phase {
+    STORE_BACKUP_NONE,
+    STORE_BACKUP_COPYING,
+    STORE_BACKUP_READY, /* store_read_backup() gives its bytes */
+    STORE_BACKUP_FAILED /* to be ended */
+};
+
+struct store_backup_state {
+    enum store_backup_phase phase;
+    enum ps_status status;  /* why it failed */
+    uint64_t copied, total; /* bytes; once ready: the size of the copy */
+    uint64_t mark;          /* once ready: it holds everything before this place */
+};
+
 struct store_op {
     enum store_op_kind kind;
     enum ps_status status; /* set by store_commit() */
@@ -105,6 +128,7 @@ struct store_op {
         struct store_seek seek;
         struct store_forget forget;
         struct store_delete_topic delete_topic;
+        struct store_backup backup;
     };
 };
 
@@ -115,6 +139,7 @@ struct store_state {
     uint64_t wal_bytes, database_bytes, free_disk_bytes;
     uint64_t checkpoints; /* completed since the start */
     bool falling_behind;  /* the index is two epochs behind: publishing should slow down */
+    struct store_backup_state backup;
 };
 
 /* ---------------------------------------------------------------------------------------------- reading */
@@ -199,13 +224,14 @@ struct store_list {
     void *ctx;
 };
 
-/* What a check of the log found wrong. Spans are borrowed until it returns. */
+/* What a check of the log found wrong. */
 struct store_problem {
     struct span topic; /* absent: of no one topic */
     struct optional_u64 offset;
     struct span text; /* a sentence */
 };
-typedef void store_problem_fn(void *ctx, const struct store_problem *problem);
+/* Spans are borrowed until it returns. False ends the step soon. */
+typedef bool store_problem_fn(void *ctx, const struct store_problem *problem);
 
 /* What a check knows between its steps. */
 struct store_scrub;
@@ -215,13 +241,23 @@ struct store_scrub;
  * deleted between two steps is not missed. Memory: some 100 bytes a topic.
  * Outcomes: PS_OK, also with problems; PS_NO_MEMORY; PS_STORAGE_FAILED (nothing more can be read). */
 struct store_verify {
-    struct store_scrub *scrub; /* NULL before the first step; store_scrub_free() frees it, whenever */
+    struct store_scrub *scrub; /* NULL before the first step; store_verify_end() frees it, whenever */
+    void (*free_scrub)(struct store_scrub *scrub);
     uint64_t max_microseconds; /* about */
     store_problem_fn *show;
     void *ctx;
     /* results */
     uint64_t checked, total; /* places in commit order */
     bool done;
+};
+
+/* A piece of a backup that is ready. PS_OK; PS_OUT_OF_RANGE (there is none); PS_IO_ERROR. */
+struct store_backup_read {
+    uint64_t offset;
+    size_t size;
+    uint8_t *to;
+    /* results */
+    size_t got; /* less than `size` only at the end */
 };
 
 /* ------------------------------------------------------------------------------------------------ bodies */
@@ -248,7 +284,7 @@ struct store_vtable {
     enum ps_status (*resolve)(struct store_reader *reader, struct store_resolve *resolve);
     enum ps_status (*list)(struct store_reader *reader, struct store_list *list);
     enum ps_status (*verify)(struct store_reader *reader, struct store_verify *verify);
-    void (*scrub_free)(struct store_scrub *scrub);
+    enum ps_status (*read_backup)(struct store_reader *reader, struct store_backup_read *read);
     enum ps_status (*close)(struct store *store);
 };
 
@@ -322,11 +358,17 @@ static inline enum ps_status store_verify(struct store_reader *reader, struct st
     return reader->vtable->verify(reader, verify);
 }
 
-/* Any thread; takes NULL. */
-static inline void store_scrub_free(const struct store *store, struct store_scrub *scrub)
+/* Forgets a check, finished or not. Any thread. */
+static inline void store_verify_end(struct store_verify *verify)
 {
-    if (scrub != NULL)
-        store->vtable->scrub_free(scrub);
+    if (verify->scrub != NULL)
+        verify->free_scrub(verify->scrub);
+    verify->scrub = NULL;
+}
+
+static inline enum ps_status store_read_backup(struct store_reader *reader, struct store_backup_read *read)
+{
+    return reader->vtable->read_backup(reader, read);
 }
 
 /* Ends cleanly: the index is completed, the WAL emptied. Frees the store, whatever the outcome. PS_OK, or why the store

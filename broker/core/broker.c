@@ -9,6 +9,7 @@
 
 #include "attachment.h"
 #include "publishing.h"
+#include "requests.h"
 #include "topic.h"
 
 #include <assert.h>
@@ -222,6 +223,7 @@ void broker_store_worked(struct broker *broker, const struct store_state *state)
     broker->state = *state;
     if (indexed)
         topics_trim(&broker->topics, state->indexed_through);
+    backup_look(broker);
 }
 
 void broker_written(struct broker *broker, const struct log_write *write, const struct store_state *state)

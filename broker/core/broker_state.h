@@ -34,10 +34,12 @@ struct broker {
     struct map durables; /* (id, filter) → attached durable subscription */
     struct offsets offsets;
     struct metrics metrics;
-    struct quota publish;       /* uncommitted publications of all connections */
-    struct quota output;        /* queued for sockets, as of each session's last look */
-    struct quota subscriptions; /* memory of all of them: their filters and their cursors */
-    struct list publishers;     /* sessions with uncommitted publications */
+    struct backup_job *backup;         /* NULL: none */
+    struct verification_job *checking; /* NULL: none */
+    struct quota publish;              /* uncommitted publications of all connections */
+    struct quota output;               /* queued for sockets, as of each session's last look */
+    struct quota subscriptions;        /* memory of all of them: their filters and their cursors */
+    struct list publishers;            /* sessions with uncommitted publications */
     bool publishers_paused;
     struct list sessions;
     struct list pumps;       /* sessions that may have something to send */

@@ -26,7 +26,7 @@ struct log_write {
 
 /* ----------------------------------------------------------------------------------------------- reading */
 
-enum log_read_kind { LOG_READ_SLICE, LOG_READ_RESOLVE, LOG_READ_LIST };
+enum log_read_kind { LOG_READ_SLICE, LOG_READ_RESOLVE, LOG_READ_LIST, LOG_READ_VERIFY, LOG_READ_BACKUP };
 
 /* A slice comes back as an encoded batch. The owner fills topic (name and recent runs stay valid until done),
  * from, to, max_messages, max_bytes and hint of `read`; batch is the owner's after done (NULL when nothing
@@ -42,7 +42,9 @@ struct log_read {
     union {
         struct log_slice slice;
         struct store_resolve resolve;
-        struct store_list list; /* `show` runs on a reader thread and touches only its own ctx */
+        struct store_list list;     /* `show` runs on a reader thread and touches only its own ctx */
+        struct store_verify verify; /* `show` as in list */
+        struct store_backup_read backup;
     };
     void (*done)(struct log_read *read);
     struct log_read *next; /* the other side's */

@@ -16,4 +16,13 @@ void request_delete_topic(struct session *session, const struct client_frame *fr
 void request_list_subscriptions(struct session *session, const struct client_frame *frame);
 void request_info(struct session *session, const struct client_frame *frame);
 
+void request_verify(struct session *session, const struct client_frame *frame);
+void request_backup(struct session *session, const struct client_frame *frame);
+void request_read_backup(struct session *session, const struct client_frame *frame);
+
+/* The session is gone, and with it the copy that was made for it. */
+void backup_session_gone(struct session *session);
+/* The store's state may tell how far a copy is. */
+void backup_look(struct broker *broker);
+
 #endif

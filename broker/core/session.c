@@ -85,6 +85,7 @@ void session_free(struct session *session)
     forget_requests(session);
     quota_release(&session->broker->output, session->charged);
     publish_session_gone(session);
+    backup_session_gone(session);
     list_remove(&session->in_pumps);
     list_remove(&session->in_sessions);
     map_deinit(&session->by_number);
@@ -530,6 +531,9 @@ static const struct verb verbs[] = {
     [CLIENT_DELETE_TOPIC] = {request_delete_topic, true, false, false},
     [CLIENT_LIST_SUBSCRIPTIONS] = {request_list_subscriptions, true, true, false},
     [CLIENT_GET_INFO] = {request_info, true, true, true},
+    [CLIENT_VERIFY] = {request_verify, true, true, false},
+    [CLIENT_BACKUP] = {request_backup, true, true, false},
+    [CLIENT_READ_BACKUP] = {request_read_backup, true, true, false},
 };
 
 static bool role_allows(enum session_role role, const struct verb *verb)

@@ -142,6 +142,12 @@ static void carry_out(struct store_reader *reader, struct log_read *read)
     case LOG_READ_LIST:
         read->status = store_list(reader, &read->list);
         break;
+    case LOG_READ_VERIFY:
+        read->status = store_verify(reader, &read->verify);
+        break;
+    case LOG_READ_BACKUP:
+        read->status = store_read_backup(reader, &read->backup);
+        break;
     }
 }
 

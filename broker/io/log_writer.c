@@ -135,7 +135,9 @@ static bool same_state(const struct store_state *a, const struct store_state *b)
 {
     return a->mark == b->mark && a->indexed_through == b->indexed_through && a->wal_bytes == b->wal_bytes &&
            a->database_bytes == b->database_bytes && a->free_disk_bytes == b->free_disk_bytes &&
-           a->checkpoints == b->checkpoints && a->falling_behind == b->falling_behind;
+           a->checkpoints == b->checkpoints && a->falling_behind == b->falling_behind &&
+           a->backup.phase == b->backup.phase && a->backup.copied == b->backup.copied &&
+           a->backup.total == b->backup.total;
 }
 
 /* A step of background work; whether there is more to do. What fails in it fails as in a commit. */

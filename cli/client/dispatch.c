@@ -148,6 +148,9 @@ void client_dispatch(struct psc_client *client, const struct server_frame *frame
     case SERVER_TOPIC_LIST:
     case SERVER_SUBSCRIPTION_LIST:
     case SERVER_INFO:
+    case SERVER_VERIFICATION:
+    case SERVER_BACKUP_STATE:
+    case SERVER_BACKUP_CHUNK:
         if (frame->request_id.present)
             answer_request(client, frame->request_id.value, frame);
         break;

@@ -249,6 +249,39 @@ struct psc_info {
 typedef void psc_info_fn(const struct psc_error *error, const struct psc_info *info, void *data);
 enum ps_status psc_get_info(struct psc_client *client, psc_info_fn *done, void *data);
 
+/* A check of everything in the log, while the broker works. `each` is called until one says `done` or an error ends
+ * it. */
+struct psc_problem {
+    struct psc_bytes topic; /* data NULL: of no one topic */
+    bool has_offset;
+    uint64_t offset;
+    struct psc_bytes text;
+};
+struct psc_verification {
+    uint64_t checked, total;            /* places in commit order */
+    uint64_t found;                     /* problems in all; more than were told if there are very many */
+    const struct psc_problem *problems; /* since the last call */
+    size_t problem_count;
+    bool done;
+};
+typedef void psc_verification_fn(const struct psc_error *error, const struct psc_verification *verification,
+                                 void *data);
+enum ps_status psc_verify(struct psc_client *client, psc_verification_fn *each, void *data);
+
+/* Has the broker copy its log; `each` is called until one says `ready` or an error ends it. Then psc_read_backup()
+ * gives the copy's bytes, one call after the other, until one gives none. The broker keeps the copy until the connection
+ * ends. */
+struct psc_backup_state {
+    uint64_t copied, total; /* bytes; total is the copy's size once it is ready */
+    uint64_t mark;          /* the copy holds everything before this place in commit order */
+    bool ready;
+};
+typedef void psc_backup_fn(const struct psc_error *error, const struct psc_backup_state *state, void *data);
+enum ps_status psc_backup(struct psc_client *client, psc_backup_fn *each, void *data);
+typedef void psc_backup_chunk_fn(const struct psc_error *error, struct psc_bytes bytes, void *data);
+enum ps_status psc_read_backup(struct psc_client *client, uint64_t offset, psc_backup_chunk_fn *done,
+                               void *data);
+
 /* Round trip to the broker, in nanoseconds. */
 typedef void psc_ping_fn(const struct psc_error *error, uint64_t round_trip_ns, void *data);
 enum ps_status psc_ping(struct psc_client *client, psc_ping_fn *done, void *data);

@@ -201,6 +201,8 @@ static enum ps_status apply(struct memory_store *store, struct store_op *op)
         return apply_forget(store, &op->forget);
     case STORE_DELETE_TOPIC:
         return apply_delete_topic(store, &op->delete_topic);
+    case STORE_BACKUP:
+        return PS_UNSUPPORTED;
     }
     return PS_INTERNAL;
 }
@@ -443,9 +445,10 @@ static enum ps_status memory_verify(struct store_reader *base, struct store_veri
     return PS_OK;
 }
 
-static void memory_scrub_free(struct store_scrub *scrub)
+static enum ps_status memory_read_backup(struct store_reader *base, struct store_backup_read *read)
 {
-    (void)scrub;
+    (void)base, (void)read;
+    return PS_OUT_OF_RANGE;
 }
 
 static const struct store_vtable memory_vtable = {.commit = memory_commit,
@@ -457,7 +460,7 @@ static const struct store_vtable memory_vtable = {.commit = memory_commit,
                                                   .resolve = memory_resolve,
                                                   .list = memory_list,
                                                   .verify = memory_verify,
-                                                  .scrub_free = memory_scrub_free,
+                                                  .read_backup = memory_read_backup,
                                                   .close = memory_close};
 
 enum ps_status store_memory_open(uint64_t max_topics, struct store **store, struct store_opened *opened)

@@ -36,6 +36,24 @@ static bool is_outcome(enum ps_status status)
            status == PS_OUT_OF_RANGE;
 }
 
+/* Takes effect behind the commit, as a copy is made between transactions. */
+static enum ps_status plan_backup(struct sqlite_store *store, const struct store_backup *plan)
+{
+    return plan->end ? PS_OK : backup_admit(store);
+}
+
+static void carry_out_backups(struct sqlite_store *store, struct store_op **ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i]->kind != STORE_BACKUP || ops[i]->status != PS_OK)
+            continue;
+        if (ops[i]->backup.end)
+            backup_end(store);
+        else
+            backup_begin(store);
+    }
+}
+
 static enum ps_status execute(struct sqlite_store *store, struct store_op *op)
 {
     switch (op->kind) {
@@ -49,6 +67,8 @@ static enum ps_status execute(struct sqlite_store *store, struct store_op *op)
         return subscription_forget(store, &op->forget);
     case STORE_DELETE_TOPIC:
         return topic_delete(store, &op->delete_topic);
+    case STORE_BACKUP:
+        return plan_backup(store, &op->backup);
     default:
         return append_queue(store, op);
     }
@@ -76,7 +96,7 @@ static enum ps_status execute_all(struct sqlite_store *store, struct store_op **
         if (status != PS_OK)
             break;
         status = execute(store, ops[i]);
-        if (is_outcome(status)) {
+        if (is_outcome(status) || ops[i]->kind == STORE_BACKUP) {
             ops[i]->status = status;
             status = PS_OK;
         }
@@ -270,6 +290,10 @@ enum ps_status commit_work(struct store *base, bool *more, struct store_state *s
         else if (admitted == PS_DISK_FULL)
             *more = reclaim(store);
     }
+    if (store->failure == PS_OK) {
+        backup_step(store);
+        *more |= store->backup.state.phase == STORE_BACKUP_COPYING;
+    }
     store_get_state(store, state);
     return store->failure;
 }
@@ -295,6 +319,10 @@ enum ps_status commit_group(struct store *base, struct store_op **ops, size_t co
     if (store->failure == PS_OK && room_is_short(store) &&
         monotonic_ms() - store->sweeper.stepped_at >= SWEEP_EVERY_MS)
         reclaim(store);
+    if (store->failure == PS_OK) {
+        carry_out_backups(store, ops, count);
+        backup_step(store);
+    }
     store_get_state(store, state);
     return status;
 }

@@ -128,18 +128,11 @@ static enum ps_status judge(struct sqlite_store *store, const struct head_facts 
 
 enum ps_status loss_check(struct sqlite_store *store, char *error, size_t error_size)
 {
+    static const uint8_t no_log_id[LOG_ID_BYTES];
     struct head_facts head, here = {0};
     enum head_state state = head_read(store->head_path, &head);
     enum ps_status status;
 
-    if (state != HEAD_FOUND) {
-        store_log(store, 4,
-                  "event=head_%s text=\"psbroker.head, which tells a log that ends early, is %s; it is made "
-                  "anew\"",
-                  state == HEAD_MISSING ? "missing" : "damaged",
-                  state == HEAD_MISSING ? "not there" : "not readable");
-        return PS_OK;
-    }
     status = database_run(&store->db, database_statement(&store->db, STATEMENT_BEGIN_READ));
     if (status != PS_OK)
         return status;
@@ -149,7 +142,15 @@ enum ps_status loss_check(struct sqlite_store *store, char *error, size_t error_
     /* Tables that are not ours are named by the check of the schema. */
     if (status == PS_INTERNAL)
         return PS_OK;
-    return status == PS_OK ? judge(store, &head, &here, error, error_size) : status;
+    if (status != PS_OK || (state == HEAD_MISSING && memcmp(here.log_id, no_log_id, LOG_ID_BYTES) == 0))
+        return status; /* a backup comes alone */
+    if (state == HEAD_FOUND)
+        return judge(store, &head, &here, error, error_size);
+    store_log(
+        store, 4,
+        "event=head_%s text=\"psbroker.head, which tells a log that ends early, is %s; it is made anew\"",
+        state == HEAD_MISSING ? "missing" : "damaged", state == HEAD_MISSING ? "not there" : "not readable");
+    return PS_OK;
 }
 
 /* ----------------------------------------------------------------------------------------------- accepting */

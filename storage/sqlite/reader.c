@@ -8,6 +8,7 @@
  * and that cannot be found is damage. */
 #include "reader.h"
 
+#include "backup.h"
 #include "database.h"
 #include "gate.h"
 #include "index.h"
@@ -44,6 +45,7 @@ struct sqlite_reader {
     struct store_reader base; /* first */
     struct database db;
     struct gate *gate;
+    char *path;
     struct record_headers headers;
     struct step *step; /* under way */
 };
@@ -87,9 +89,11 @@ enum ps_status reader_open(const struct store_vtable *vtable, const char *path, 
         return PS_NO_MEMORY;
     reader->base.vtable = vtable;
     reader->gate = gate;
+    reader->path = strdup(path);
     gate->readers++;
     gate_enter(gate);
-    rc = database_open(&reader->db, path, DATABASE_READER, wait_a_moment, NULL);
+    rc = reader->path == NULL ? SQLITE_NOMEM
+                              : database_open(&reader->db, path, DATABASE_READER, wait_a_moment, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_create_function(reader->db.handle, "show_row", ROW_COLUMNS,
                                      SQLITE_UTF8 | SQLITE_DIRECTONLY, reader, show_row, NULL, NULL);
@@ -109,6 +113,7 @@ void reader_close(struct store_reader *base)
     record_headers_deinit(&reader->headers);
     database_close(&reader->db);
     reader->gate->readers--;
+    free(reader->path);
     free(reader);
 }
 
@@ -505,6 +510,7 @@ enum ps_status reader_verify(struct store_reader *base, struct store_verify *ver
     struct sqlite_reader *reader = (struct sqlite_reader *)base;
     enum ps_status status = verify->scrub == NULL ? scrub_new(&verify->scrub) : PS_OK;
 
+    verify->free_scrub = scrub_free;
     if (status == PS_OK)
         status = enter(reader);
     if (status != PS_OK)
@@ -512,4 +518,9 @@ enum ps_status reader_verify(struct store_reader *base, struct store_verify *ver
     status = scrub_step(verify->scrub, &reader->db, verify);
     leave(reader);
     return outcome(status);
+}
+
+enum ps_status reader_read_backup(struct store_reader *base, struct store_backup_read *read)
+{
+    return backup_read(((struct sqlite_reader *)base)->path, read);
 }

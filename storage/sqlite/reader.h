@@ -13,6 +13,7 @@ void reader_close(struct store_reader *reader);
 enum ps_status reader_read(struct store_reader *reader, struct store_read *read);
 enum ps_status reader_resolve(struct store_reader *reader, struct store_resolve *resolve);
 enum ps_status reader_verify(struct store_reader *reader, struct store_verify *verify);
+enum ps_status reader_read_backup(struct store_reader *reader, struct store_backup_read *read);
 enum ps_status reader_list(struct store_reader *reader, struct store_list *list);
 
 #endif

@@ -41,6 +41,7 @@ struct store_scrub {
     uint64_t previous_seq;
     int64_t published_at;
     uint64_t tolerated_until, unreadable_from;
+    bool is_full;     /* who is told has no room for more in this step */
     bool is_tolerant; /* a later stage met a page that does not match */
     struct {
         uint64_t number, first_seq, last_seq;
@@ -102,8 +103,8 @@ static void tell(const struct pass *pass, struct span topic, struct optional_u64
     va_start(arguments, format);
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
-    pass->verify->show(pass->verify->ctx,
-                       &(struct store_problem){.topic = topic, .offset = offset, .text = span_of(text)});
+    if (!pass->verify->show(pass->verify->ctx, &(struct store_problem){topic, offset, span_of(text)}))
+        pass->scrub->is_full = true;
 }
 
 static const struct optional_u64 no_offset;
@@ -416,7 +417,7 @@ static enum ps_status step_records(struct pass *pass)
             break;
         scrub->previous_seq = seq;
         scrub->at = seq + 1;
-        if (++count % CLOCK_EVERY == 0 && monotonic_us() >= pass->until)
+        if (scrub->is_full || (++count % CLOCK_EVERY == 0 && monotonic_us() >= pass->until))
             break;
     }
     code = sqlite3_extended_errcode(pass->db->handle);
@@ -620,12 +621,13 @@ enum ps_status scrub_step(struct store_scrub *scrub, struct database *db, struct
         .scrub = scrub, .db = db, .verify = verify, .until = monotonic_us() + verify->max_microseconds};
     enum ps_status status;
 
+    scrub->is_full = false;
     do {
         status = carry_out(&pass);
         if (status != PS_OK && scrub->stage > STAGE_RECORDS &&
             is_damage(sqlite3_extended_errcode(db->handle)))
             status = go_on(&pass);
-    } while (status == PS_OK && scrub->stage != STAGE_DONE && monotonic_us() < pass.until);
+    } while (status == PS_OK && scrub->stage != STAGE_DONE && !scrub->is_full && monotonic_us() < pass.until);
     verify->checked = scrub->at > 0 ? scrub->at - 1 : 0;
     verify->total = scrub->end > 0 ? scrub->end - 1 : 0;
     verify->done = scrub->stage == STAGE_DONE;

@@ -64,5 +64,6 @@ void store_get_state(struct sqlite_store *store, struct store_state *state)
                                   .database_bytes = store->database_bytes,
                                   .free_disk_bytes = store->free_disk_bytes,
                                   .checkpoints = store->checkpoint.completed,
-                                  .falling_behind = store->epochs.closed >= 2};
+                                  .falling_behind = store->epochs.closed >= 2,
+                                  .backup = store->backup.state};
 }

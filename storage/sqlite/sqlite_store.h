@@ -3,6 +3,7 @@
 #define PSBROKER_SQLITE_STORE_H
 
 #include "append.h"
+#include "backup.h"
 #include "checkpoint.h"
 #include "database.h"
 #include "epochs.h"
@@ -41,6 +42,7 @@ struct sqlite_store {
     struct wal_facts file_alone; /* while starting: what it says without the WAL beside it */
     struct sweeper sweeper;
     struct room room;
+    struct backup backup;
     uint8_t log_id[LOG_ID_BYTES];
     uint64_t start_count;
     uint64_t next_seq, staged_next_seq;

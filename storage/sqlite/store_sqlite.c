@@ -42,6 +42,7 @@ static void sqlite_free(struct sqlite_store *store)
     assert(store->gate.readers == 0);
     if (store->failure != PS_OK && store->db.handle != NULL)
         sqlite3_db_config(store->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    backup_deinit(&store->backup);
     database_close(&store->db);
     library_listen_stop(&store->listener);
     appender_deinit(&store->appender);
@@ -91,7 +92,7 @@ static const struct store_vtable sqlite_vtable = {.commit = commit_group,
                                                   .resolve = reader_resolve,
                                                   .list = reader_list,
                                                   .verify = reader_verify,
-                                                  .scrub_free = scrub_free,
+                                                  .read_backup = reader_read_backup,
                                                   .close = sqlite_close};
 
 static void fill_in(struct store_sqlite_config *config)
@@ -136,6 +137,7 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     store->sweeper.max_rows = store->config.sweep_rows;
     if (store->config.directory == NULL || !make_paths(store) ||
         room_init(&store->room, store->config.directory) != PS_OK ||
+        backup_init(&store->backup, config->directory) != PS_OK ||
         sqlite_topics_init(&store->topics) != PS_OK ||
         epochs_init(&store->epochs, store->config.epoch_rows, store->config.epoch_bytes) != PS_OK) {
         sqlite_free(store);

@@ -132,6 +132,8 @@ static void take_over(struct model *model, const struct store_op *op, const stru
         if (topic->live)
             learn_delete(model, details->topic);
         break;
+    case STORE_BACKUP: /* changes nothing */
+        break;
     case STORE_FORGET:
         *subscription = (struct model_subscription){0};
         break;

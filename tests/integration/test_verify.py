@@ -175,5 +175,43 @@ class Offline(VerifyCase):
         self.assertIn("usage", subprocess.run([PSBROKER, "verify"], capture_output=True, check=False).stderr.decode())
 
 
+class Running(VerifyCase):
+    def test_a_sound_log_while_it_grows(self):
+        server = self.filled()
+        publisher = self.start(server, "bench", "pub", "--messages", "30000", "--topics", "20")
+        for _ in range(5):
+            done = self.run_psctl(server, "verify")
+            self.assertEqual(done.out, b"")
+            self.assertIn(": 0 problems", done.err)
+        self.assertEqual(publisher.wait(), 0, publisher.err)
+
+    def test_topics_deleted_meanwhile_are_not_missed(self):
+        server = self.filled()
+        for number in range(10):
+            self.pub(server, "t%d" % number, *range(300))
+        process = self.start(server, "verify")
+        for number in range(10):
+            self.run_psctl(server, "topics", "delete", "t%d" % number, "--yes")
+        self.assertEqual(process.wait(), 0, process.out)
+
+    def test_problems_are_listed(self):
+        path = self.stopped()
+        self.change(path, "update messages set payload = 'forged' where offset in (17, 2000) and topic_id = 1")
+        server = self.broker("--accept-changes")
+        done = self.run_psctl(server, "verify", code=9)
+        self.assertIn(b"topic A offset 17: does not match its checksum", done.out)
+        self.assertIn(b"topic A offset 2000: does not match its checksum", done.out)
+        self.assertEqual(len(done.lines()), 2)
+        done = self.run_psctl(server, "verify", "-o", "json", code=9)
+        self.assertEqual([(entry["topic"], entry["offset"]) for entry in done.json()], [("A", 17), ("A", 2000)])
+
+    def test_very_many_problems_are_counted(self):
+        path = self.stopped()
+        self.change(path, "update messages set payload = 'forged' where topic_id = 1")
+        done = self.run_psctl(self.broker("--accept-changes"), "verify", code=9)
+        self.assertEqual(len(done.lines()), 1000)
+        self.assertIn(": 4000 problems", done.err)
+
+
 if __name__ == "__main__":
     tap.main()

@@ -96,8 +96,11 @@ Test(session, every_kind_in_every_state)
         {CLIENT_DELETE_TOPIC, V, PS_NO_SUCH_TOPIC, D},
         {CLIENT_LIST_SUBSCRIPTIONS, V, PS_OK, D},
         {CLIENT_GET_INFO, V, PS_OK, PS_OK},
+        {CLIENT_VERIFY, V, PS_OK, D},
+        {CLIENT_BACKUP, V, PS_UNSUPPORTED, D},
+        {CLIENT_READ_BACKUP, V, PS_OUT_OF_RANGE, D},
     };
-    cr_assert_eq(sizeof table / sizeof table[0], (size_t)CLIENT_GET_INFO + 1);
+    cr_assert_eq(sizeof table / sizeof table[0], (size_t)CLIENT_READ_BACKUP + 1);
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct world *world = world_new(NULL);
         struct client *greeting = world_accept(world, 0, SESSION_ANY);
@@ -128,7 +131,7 @@ Test(session, nothing_is_taken_or_sent_once_it_closes)
     client_expect_error(client, PS_MALFORMED);
     cr_assert(client->closed);
 
-    for (enum client_frame_kind kind = CLIENT_HELLO; kind <= CLIENT_GET_INFO; kind++)
+    for (enum client_frame_kind kind = CLIENT_HELLO; kind <= CLIENT_READ_BACKUP; kind++)
         offer(client, kind);
     session_writable(client->session);
     session_refuse(client->session, PS_MALFORMED);

@@ -124,6 +124,10 @@ void world_run_read(struct world *world, size_t index)
         run_slice(world, read);
     else if (read->kind == LOG_READ_RESOLVE)
         read->status = store_resolve(world->reader, &read->resolve);
+    else if (read->kind == LOG_READ_VERIFY)
+        read->status = store_verify(world->reader, &read->verify);
+    else if (read->kind == LOG_READ_BACKUP)
+        read->status = store_read_backup(world->reader, &read->backup);
     else
         read->status = store_list(world->reader, &read->list);
 }

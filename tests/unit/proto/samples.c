@@ -56,6 +56,9 @@ const struct client_frame sample_client_frames[SAMPLE_CLIENT_FRAMES] = {
     CLIENT(CLIENT_DELETE_TOPIC, delete_topic, TEXT("a")),
     CLIENT(CLIENT_LIST_SUBSCRIPTIONS, list_subscriptions, TEXT("s1")),
     {.request_id = ID(0), .kind = CLIENT_GET_INFO},
+    {.request_id = ID(1), .kind = CLIENT_VERIFY},
+    {.request_id = ID(2), .kind = CLIENT_BACKUP},
+    CLIENT(CLIENT_READ_BACKUP, read_backup, MOST),
 };
 
 #define FULL_ERROR                                                                                           \
@@ -94,6 +97,11 @@ static const struct subscription_info subscriptions[] = {
         .request_id = ID(7), .kind = frame_kind, .member = __VA_ARGS__                                       \
     }
 
+static const struct problem problems[] = {
+    {TEXT("a/b"), ID(7), TEXT("is wrong")},
+    {.text = TEXT("a page is damaged")},
+};
+
 const struct server_frame sample_server_frames[SAMPLE_SERVER_FRAMES] = {
     SERVER(SERVER_ERROR, error, FULL_ERROR),
     {.kind = SERVER_ERROR, .error = {.status = PS_MALFORMED}},
@@ -116,5 +124,10 @@ const struct server_frame sample_server_frames[SAMPLE_SERVER_FRAMES] = {
     SERVER(SERVER_SUBSCRIPTION_LIST, subscription_list, {subscriptions, 2, true}),
     SERVER(SERVER_INFO, info, {TEXT("1.2"), LOG_ID, 1, 2, 3, 4, 5, 6.5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}),
     SERVER(SERVER_INFO, info, {.mark = MOST}),
+    SERVER(SERVER_VERIFICATION, verification, {MOST, MOST, 7, problems, 2, true}),
+    SERVER(SERVER_VERIFICATION, verification, {.checked = 1}),
+    SERVER(SERVER_BACKUP_STATE, backup_state, {1, UINT64_MAX, MOST, true}),
+    SERVER(SERVER_BACKUP_CHUNK, backup_chunk, {MOST, TEXT("bytes")}),
+    SERVER(SERVER_BACKUP_CHUNK, backup_chunk, {0, TEXT("")}),
     {.kind = SERVER_GOODBYE, .error = {.status = PS_DRAINING, .retryable = true, .retry_after_ms = 1}},
 };

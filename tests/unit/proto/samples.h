@@ -4,7 +4,7 @@
 
 #include "codec.h"
 
-enum { SAMPLE_CLIENT_FRAMES = 23, SAMPLE_SERVER_FRAMES = 22 };
+enum { SAMPLE_CLIENT_FRAMES = 26, SAMPLE_SERVER_FRAMES = 27 };
 
 extern const struct client_frame sample_client_frames[SAMPLE_CLIENT_FRAMES];
 extern const struct server_frame sample_server_frames[SAMPLE_SERVER_FRAMES];

@@ -29,7 +29,7 @@ static struct bytes encode_server(const struct server_frame *frame)
 
 Test(codec, every_kind_of_client_frame_comes_back_equal)
 {
-    bool seen[CLIENT_GET_INFO + 1] = {false};
+    bool seen[CLIENT_READ_BACKUP + 1] = {false};
     for (size_t i = 0; i < SAMPLE_CLIENT_FRAMES; i++) {
         const struct client_frame *sample = &sample_client_frames[i];
         struct bytes first = encode_client(sample);
@@ -45,14 +45,14 @@ Test(codec, every_kind_of_client_frame_comes_back_equal)
         bytes_deinit(&second);
         arena_free(arena);
     }
-    for (int kind = CLIENT_HELLO; kind <= CLIENT_GET_INFO; kind++)
+    for (int kind = CLIENT_HELLO; kind <= CLIENT_READ_BACKUP; kind++)
         cr_assert(seen[kind], "no sample of kind %d", kind);
     ASSERT_NO_LEAKS();
 }
 
 Test(codec, every_kind_of_server_frame_comes_back_equal)
 {
-    bool seen[SERVER_GOODBYE + 1] = {false};
+    bool seen[SERVER_BACKUP_CHUNK + 1] = {false};
     for (size_t i = 0; i < SAMPLE_SERVER_FRAMES; i++) {
         const struct server_frame *sample = &sample_server_frames[i];
         struct bytes first = encode_server(sample);
@@ -67,7 +67,7 @@ Test(codec, every_kind_of_server_frame_comes_back_equal)
         bytes_deinit(&second);
         arena_free(arena);
     }
-    for (int kind = SERVER_ERROR; kind <= SERVER_GOODBYE; kind++)
+    for (int kind = SERVER_ERROR; kind <= SERVER_BACKUP_CHUNK; kind++)
         cr_assert(seen[kind], "no sample of kind %d", kind);
     ASSERT_NO_LEAKS();
 }

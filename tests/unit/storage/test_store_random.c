@@ -392,6 +392,8 @@ static void check_one(struct model *model, struct planned *planned, size_t at)
     case STORE_DELETE_TOPIC:
         check_delete(model, planned, at);
         break;
+    case STORE_BACKUP:
+        break; /* not planned here */
     }
 }
 

@@ -1,0 +1,150 @@
+"""psctl backup: a consistent copy of a log that works, or nothing that looks like one."""
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import tap
+
+from psbroker_test import PSBROKER, Case, wait_until
+
+
+class BackupCase(Case):
+    def verified(self, path):
+        process = subprocess.run([PSBROKER, "verify", path], capture_output=True, check=False)
+        self.assertEqual(process.returncode, 0, process.stdout + process.stderr)
+        return process.stderr.decode()
+
+    def restored(self, path):
+        """A broker on the copy."""
+        os.mkdir(self.path("restored"), 0o700)
+        shutil.copy(path, self.path("restored", "psbroker.db"))
+        return self.broker(data=self.path("restored"))
+
+    def leftovers(self, server):
+        return [name for name in os.listdir(server.data) if name.startswith("psbroker.backup")]
+
+
+class Backup(BackupCase):
+    def test_it_holds_messages_subscriptions_and_offsets(self):
+        server = self.broker()
+        self.pub(server, "A", *range(1000))
+        self.pub(server, "B", *range(50))
+        self.run_psctl(server, "sub", "A", "-i", "s1", "--from-beginning", "--count", "300")
+        file = self.path("copy.db")
+        out = self.run_psctl(server, "backup", file).lines()
+        self.assertEqual(out, [f"bytes\t{os.path.getsize(file)}", "mark\t1051"])
+        self.assertEqual(os.stat(file).st_mode & 0o777, 0o600)
+        self.assertEqual([name for name in os.listdir(self.dir) if name.startswith("copy")], ["copy.db"])
+        self.assertEqual(self.leftovers(server), [])
+        self.assertIn("a backup: 0 problems", self.verified(file))
+        # A file for any SQLite tool, without anything beside it.
+        self.assertEqual(self.database(file).execute("pragma integrity_check").fetchone(), ("ok",))
+        self.assertEqual(self.database(file).execute("select count(*) from history").fetchone(), (1050,))
+        other = self.restored(file)
+        self.assertNotIn("head_", other.err)
+        self.assertNotEqual(self.info(other)["log_id"], self.info(server)["log_id"])
+        self.assertEqual(self.history(other, "A"), [b"%d" % number for number in range(1000)])
+        self.assertEqual(self.run_psctl(other, "sub", "-i", "s1", "--exit-at-end").lines()[0], "300")
+        self.assertEqual(self.pub(other, "B", "goes on"), [50])
+
+    def test_under_load_it_is_a_prefix_of_what_was_acknowledged(self):
+        server = self.broker()
+        self.pub(server, "A", *["x" * 2000] * 5000)
+        stop = threading.Event()
+        acknowledged = []
+
+        def publish():
+            while not stop.is_set():
+                acknowledged.extend(self.pub(server, "A", *["later %d" % number for number in range(200)]))
+        publisher = threading.Thread(target=publish)
+        publisher.start()
+        try:
+            wait_until(lambda: len(acknowledged) > 400, "load")
+            before = acknowledged[-1]
+            done = self.run_psctl(server, "backup", self.path("copy.db"), "-o", "json").json()[0]
+        finally:
+            stop.set()
+            publisher.join()
+        self.verified(self.path("copy.db"))
+        other = self.restored(self.path("copy.db"))
+        history = self.history(other, "A")
+        self.assertEqual(len(history), done["mark"] - 1)
+        self.assertGreater(len(history), before)
+        self.assertEqual(history, self.history(server, "A")[:len(history)])
+
+    def test_nothing_is_overwritten(self):
+        server = self.broker()
+        file = self.file("copy.db", "precious")
+        self.assertIn("exists", self.run_psctl(server, "backup", file, code=2).err)
+        self.assertEqual(open(file, encoding="ascii").read(), "precious")
+        self.file("other.db.partial", "")
+        self.assertIn("other.db.partial", self.run_psctl(server, "backup", self.path("other.db"), code=1).err)
+
+    def test_without_room_it_is_refused(self):
+        server = self.broker("--disk-floor", "1024G")
+        done = self.run_psctl(server, "backup", self.path("copy.db"), code=6)
+        self.assertIn("disk_full", done.err)
+        self.assertEqual([name for name in os.listdir(self.dir) if "copy" in name], [])
+
+    def half_way(self, server):
+        """psctl stopped while it fetches, and the copy there."""
+        self.pub(server, "A", *["x" * 100000] * 300)
+        process = self.start(server, "backup", self.path("copy.db"))
+        partial = self.path("copy.db.partial")
+        wait_until(lambda: os.path.exists(partial) and os.path.getsize(partial) > 0, "the first piece")
+        process.signal(signal.SIGSTOP)
+        self.assertLess(os.path.getsize(partial), 300 * 100000)
+        self.assertEqual(self.leftovers(server), ["psbroker.backup"])
+        return process
+
+    def test_one_at_a_time(self):
+        server = self.broker()
+        process = self.half_way(server)
+        done = self.run_psctl(server, "backup", self.path("second.db"), code=6)
+        self.assertIn("backups", done.err)
+        process.signal(signal.SIGCONT)
+        self.assertEqual(process.wait(), 0, process.err)
+        self.verified(self.path("copy.db"))
+
+    def test_psctl_killed_half_way(self):
+        server = self.broker()
+        process = self.half_way(server)
+        process.signal(signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: self.leftovers(server) == [], "the copy to be removed")
+        self.assertFalse(os.path.exists(self.path("copy.db")))
+        self.run_psctl(server, "backup", self.path("again.db"))
+        self.verified(self.path("again.db"))
+
+    def test_psctl_interrupted_half_way(self):
+        server = self.broker()
+        process = self.half_way(server)
+        process.signal(signal.SIGINT)
+        process.signal(signal.SIGCONT)
+        self.assertEqual(process.wait(), 130)
+        self.assertEqual([name for name in os.listdir(self.dir) if "copy" in name], [])
+        wait_until(lambda: self.leftovers(server) == [], "the copy to be removed")
+
+    def test_broker_killed_half_way(self):
+        server = self.broker()
+        process = self.half_way(server)
+        server.kill()
+        process.signal(signal.SIGCONT)
+        self.assertEqual(process.wait(), 3, process.err)
+        self.assertEqual([name for name in os.listdir(self.dir) if "copy" in name], [])
+        self.assertEqual(self.leftovers(self.broker()), [])
+
+    def test_broker_stopped_half_way(self):
+        server = self.broker()
+        process = self.half_way(server)
+        process.signal(signal.SIGCONT)
+        self.assertEqual(server.terminate(), 0, server.err)
+        process.wait()
+        self.assertEqual(self.leftovers(server), [])
+        self.assertFalse(os.path.exists(self.path("copy.db.partial")))
+
+
+if __name__ == "__main__":
+    tap.main()
