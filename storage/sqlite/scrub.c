@@ -305,14 +305,37 @@ static enum ps_status check_run(struct pass *pass, struct scrub_topic *topic, ui
     return database_status(rc);
 }
 
-/* Behind the last epoch every seq has its record. */
-static void check_tail(const struct pass *pass, uint64_t seq)
+/* Where the rows begin that no epoch holds yet. What is below may have been swept, and its epoch with it. */
+static enum ps_status find_tail(const struct pass *pass, uint64_t *first)
 {
-    uint64_t before = pass->scrub->previous_seq;
+    sqlite3_stmt *row = database_statement(pass->db, STATEMENT_GET_SETTING);
+    int rc;
 
-    if (pass->in_tail && before != 0 && before >= pass->scrub->epoch.last_seq && seq != before + 1)
+    if (row == NULL)
+        return database_error(pass->db);
+    bind_text(row, 1, span_of("next_seq"));
+    rc = sqlite3_step(row);
+    *first = rc == SQLITE_ROW ? column_u64(row, 0) : 1;
+    sqlite3_reset(row);
+    return database_status(rc);
+}
+
+/* Behind the last epoch every seq has its record. */
+static enum ps_status check_tail(const struct pass *pass, uint64_t seq)
+{
+    uint64_t due = pass->scrub->previous_seq + 1;
+    uint64_t first = 0;
+    enum ps_status status = PS_OK;
+
+    if (!pass->in_tail || seq == due)
+        return PS_OK;
+    status = find_tail(pass, &first);
+    if (due < first)
+        due = first;
+    if (status == PS_OK && due < seq)
         tell(pass, SPAN_ABSENT, no_offset, "records with seq %llu to %llu are missing",
-             (unsigned long long)before + 1, (unsigned long long)seq - 1);
+             (unsigned long long)due, (unsigned long long)seq - 1);
+    return status;
 }
 
 static enum ps_status check_record(struct pass *pass, sqlite3_stmt *row)
@@ -326,9 +349,10 @@ static enum ps_status check_record(struct pass *pass, sqlite3_stmt *row)
 
     if (status == PS_OK)
         status = obtain(pass, column_u64(row, 1), &topic);
+    if (status == PS_OK)
+        status = check_tail(pass, seq);
     if (status != PS_OK)
         return status;
-    check_tail(pass, seq);
     if (!topic->known) {
         tell(pass, SPAN_ABSENT, no_offset,
              "the record with seq %llu is of topic_id %llu, which does not exist", (unsigned long long)seq,

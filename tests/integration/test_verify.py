@@ -5,7 +5,7 @@ import subprocess
 
 import tap
 
-from psbroker_test import PSBROKER, Case, Done
+from psbroker_test import PSBROKER, Case, Done, wait_until
 
 
 class VerifyCase(Case):
@@ -57,6 +57,19 @@ class Offline(VerifyCase):
         server.kill()
         self.assertIn("mark 4701: 0 problems", self.verify(server.data).err)
         self.assertEqual(len(self.history(self.broker(), "A")), 4000)
+
+    def test_whole_epochs_that_were_swept_are_not_missed(self):
+        for topic in "AB":  # each run of a broker ends with an epoch of its own
+            server = self.broker()
+            self.pub(server, topic, "payload")
+            self.assertEqual(server.terminate(), 0, server.err)
+        server = self.broker()
+        self.run_psctl(server, "topics", "delete", "B", "--yes")
+        outside = self.database(server)
+        wait_until(lambda: outside.execute("select count(*) from messages").fetchone() == (1,), "the sweep")
+        self.pub(server, "A", "again")
+        server.kill()
+        self.assertIn("mark 4: 0 problems", self.verify(server.data).err)
 
     def test_a_directory_in_use_is_refused(self):
         server = self.filled()
