@@ -103,7 +103,7 @@ def save(path, rows, began):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="./dev torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("minutes", type=float, nargs="?", default=60, help="how long (60)")
     parser.add_argument("--fault", action="append", metavar="NAME", help="only this one; may be given several times")
     parser.add_argument("--seed", type=int, help="one turn of each chosen fault with this seed")

@@ -72,7 +72,7 @@ def print_table(searches):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="./dev fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", metavar="SECONDS", type=int, help="of the clock, for all targets together")
     parser.add_argument("--build", type=Path, default=Path("build-fuzz"), help="build directory made with clang")
     parser.add_argument("--found", type=Path, metavar="FOUND", help="where findings are kept (BUILD/found)")
