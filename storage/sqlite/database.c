@@ -168,6 +168,34 @@ enum ps_status database_run(struct database *database, sqlite3_stmt *statement)
     return database_status(rc);
 }
 
+enum ps_status database_setting(struct database *database, const char *name, sqlite3_stmt **row)
+{
+    sqlite3_stmt *select = database_statement(database, STATEMENT_GET_SETTING);
+    int rc;
+
+    *row = NULL;
+    if (select == NULL)
+        return database_error(database);
+    bind_text(select, 1, span_of(name));
+    rc = sqlite3_step(select);
+    if (rc == SQLITE_ROW)
+        *row = select;
+    else
+        sqlite3_reset(select);
+    return database_status(rc);
+}
+
+enum ps_status database_number(struct database *database, const char *name, uint64_t *value)
+{
+    sqlite3_stmt *row;
+    enum ps_status status = database_setting(database, name, &row);
+
+    if (row != NULL)
+        *value = column_u64(row, 0);
+    sqlite3_reset(row);
+    return status;
+}
+
 void bind_u64(sqlite3_stmt *statement, int index, uint64_t value)
 {
     sqlite3_bind_int64(statement, index, value > INT64_MAX ? INT64_MAX : (int64_t)value);

@@ -50,6 +50,12 @@ enum ps_status database_run(struct database *database, sqlite3_stmt *statement);
 /* The last error as ours, never PS_OK. */
 enum ps_status database_error(struct database *database);
 
+/* The value of `settings` under a name, as column 0 of *row, which is NULL where there is none. The caller resets it. */
+enum ps_status database_setting(struct database *database, const char *name, sqlite3_stmt **row);
+
+/* The same as a number; where there is none, *value stays as it is. */
+enum ps_status database_number(struct database *database, const char *name, uint64_t *value);
+
 /* Binding and reading what SQLite has no words for: unsigned numbers (never above INT64_MAX here) and spans.
  * Bound bytes are borrowed until the statement is reset. An absent span is NULL. */
 void bind_u64(sqlite3_stmt *statement, int index, uint64_t value);

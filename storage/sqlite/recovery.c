@@ -8,32 +8,6 @@
 
 #include <sys/random.h>
 
-static enum ps_status get_setting(struct sqlite_store *store, const char *name, sqlite3_stmt **row)
-{
-    sqlite3_stmt *select = database_statement(&store->db, STATEMENT_GET_SETTING);
-    int rc;
-
-    *row = NULL;
-    if (select == NULL)
-        return database_error(&store->db);
-    bind_text(select, 1, span_of(name));
-    rc = sqlite3_step(select);
-    if (rc == SQLITE_ROW)
-        *row = select;
-    return database_status(rc);
-}
-
-static enum ps_status get_number(struct sqlite_store *store, const char *name, uint64_t *number)
-{
-    sqlite3_stmt *row;
-    enum ps_status status = get_setting(store, name, &row);
-
-    if (row != NULL)
-        *number = column_u64(row, 0);
-    sqlite3_reset(row);
-    return status;
-}
-
 enum ps_status store_put_number(struct sqlite_store *store, const char *name, int64_t value)
 {
     sqlite3_stmt *put = database_statement(&store->db, STATEMENT_PUT_SETTING);
@@ -59,7 +33,7 @@ enum ps_status store_put_log_id(struct sqlite_store *store, const uint8_t *log_i
 static enum ps_status find_or_make_log_id(struct sqlite_store *store)
 {
     sqlite3_stmt *row;
-    enum ps_status status = get_setting(store, "log_id", &row);
+    enum ps_status status = database_setting(&store->db, "log_id", &row);
 
     if (row != NULL) {
         struct span id = column_span(row, 0);
@@ -103,7 +77,7 @@ enum ps_status recovery_begin(struct sqlite_store *store)
         return status;
     status = find_or_make_log_id(store);
     if (status == PS_OK)
-        status = get_number(store, "start_count", &store->start_count);
+        status = database_number(&store->db, "start_count", &store->start_count);
     if (status == PS_OK)
         status = store_put_number(store, "start_count", (int64_t)++store->start_count);
     if (status == PS_OK)
@@ -244,9 +218,9 @@ static enum ps_status load_floors(struct sqlite_store *store, const struct findi
     sqlite3_reset(last);
     status = database_status(rc);
     if (status == PS_OK)
-        status = get_number(store, "next_seq", &seq);
+        status = database_number(&store->db, "next_seq", &seq);
     if (status == PS_OK)
-        status = get_number(store, "last_published_at", &published);
+        status = database_number(&store->db, "last_published_at", &published);
     if (status == PS_OK && seq > store->next_seq)
         status = finding_set(finding, NULL, "the records from seq %llu to %llu are missing",
                              (unsigned long long)store->next_seq, (unsigned long long)seq - 1);

@@ -305,31 +305,17 @@ static enum ps_status check_run(struct pass *pass, struct scrub_topic *topic, ui
     return database_status(rc);
 }
 
-/* Where the rows begin that no epoch holds yet. What is below may have been swept, and its epoch with it. */
-static enum ps_status find_tail(const struct pass *pass, uint64_t *first)
-{
-    sqlite3_stmt *row = database_statement(pass->db, STATEMENT_GET_SETTING);
-    int rc;
-
-    if (row == NULL)
-        return database_error(pass->db);
-    bind_text(row, 1, span_of("next_seq"));
-    rc = sqlite3_step(row);
-    *first = rc == SQLITE_ROW ? column_u64(row, 0) : 1;
-    sqlite3_reset(row);
-    return database_status(rc);
-}
-
-/* Behind the last epoch every seq has its record. */
+/* Behind the last epoch every seq has its record. What is below `next_seq` may have been swept, and its epoch with
+ * it. */
 static enum ps_status check_tail(const struct pass *pass, uint64_t seq)
 {
     uint64_t due = pass->scrub->previous_seq + 1;
-    uint64_t first = 0;
-    enum ps_status status = PS_OK;
+    uint64_t first = 1;
+    enum ps_status status;
 
     if (!pass->in_tail || seq == due)
         return PS_OK;
-    status = find_tail(pass, &first);
+    status = database_number(pass->db, "next_seq", &first);
     if (due < first)
         due = first;
     if (status == PS_OK && due < seq)

@@ -29,21 +29,6 @@ bool wal_is_beside(const char *path)
     return is_there;
 }
 
-static bool read_setting(struct database *db, const char *name, uint64_t *value)
-{
-    sqlite3_stmt *select = database_statement(db, STATEMENT_GET_SETTING);
-    int rc;
-
-    if (select == NULL)
-        return false;
-    bind_text(select, 1, span_of(name));
-    rc = sqlite3_step(select);
-    if (rc == SQLITE_ROW)
-        *value = column_u64(select, 0);
-    sqlite3_reset(select);
-    return rc == SQLITE_ROW || rc == SQLITE_DONE;
-}
-
 void wal_match_read(struct database *db, struct wal_facts *facts)
 {
     sqlite3_stmt *pragma = database_statement(db, STATEMENT_SCHEMA_VERSION);
@@ -54,8 +39,8 @@ void wal_match_read(struct database *db, struct wal_facts *facts)
     facts->known = sqlite3_step(pragma) == SQLITE_ROW;
     facts->schema_version = sqlite3_column_int64(pragma, 0);
     sqlite3_reset(pragma);
-    facts->known = facts->known && read_setting(db, wal_id_name, &facts->wal_id) &&
-                   read_setting(db, before_name, &facts->before);
+    facts->known = facts->known && database_number(db, wal_id_name, &facts->wal_id) == PS_OK &&
+                   database_number(db, before_name, &facts->before) == PS_OK;
 }
 
 void wal_match_read_file(const char *path, struct wal_facts *facts)
@@ -94,9 +79,9 @@ static enum ps_status put_new(struct sqlite_store *store)
 
 enum ps_status wal_match_begin(struct sqlite_store *store)
 {
-    if (!read_setting(&store->db, wal_id_name, &store->wal_match.current))
-        return database_error(&store->db);
-    return store->wal_match.current == 0 ? put_new(store) : PS_OK;
+    enum ps_status status = database_number(&store->db, wal_id_name, &store->wal_match.current);
+
+    return status == PS_OK && store->wal_match.current == 0 ? put_new(store) : status;
 }
 
 enum ps_status wal_match_stamp(struct sqlite_store *store)
