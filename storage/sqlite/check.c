@@ -140,7 +140,7 @@ static enum ps_status check_records(const struct checking *checking)
         say_progress(checking, "records", verify.checked, verify.total);
     }
     if (verify.scrub != NULL)
-        checking->check->topics = scrub_topics(verify.scrub);
+        checking->check->topics = scrub_topic_count(verify.scrub);
     scrub_free(verify.scrub);
     checking->check->records = verify.checked;
     if (status == PS_STORAGE_FAILED) {

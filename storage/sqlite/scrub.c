@@ -7,6 +7,7 @@
 #include "scrub.h"
 
 #include "record.h"
+#include "scrub_topics.h"
 #include "sqlite_store.h"
 #include "topic.h"
 #include "vfs.h"
@@ -23,18 +24,6 @@ enum {
 
 enum stage { STAGE_BEGIN, STAGE_RECORDS, STAGE_TOPICS, STAGE_OFFSETS, STAGE_DONE };
 
-struct scrub_topic {
-    uint64_t topic_id; /* 0: free place */
-    bool known;        /* false: there is no such topic */
-    uint64_t first;    /* as of the last look */
-    uint64_t next;     /* expected */
-    uint64_t last_seq;
-    uint64_t epoch; /* of the run */
-    struct store_run run;
-    char *name;
-    size_t name_size;
-};
-
 struct store_scrub {
     enum stage stage;
     uint64_t at, end; /* the next seq, and the first that is not checked any more */
@@ -47,8 +36,7 @@ struct store_scrub {
         uint64_t number, first_seq, last_seq;
     } epoch;                            /* that holds `at`; number 0: not known */
     uint64_t topic_id, subscription_id; /* where the later stages are */
-    struct scrub_topic *topics;         /* by hash */
-    size_t topic_count, topic_places;
+    struct scrub_topics topics;
 };
 
 /* One step. */
@@ -66,9 +54,7 @@ enum ps_status scrub_new(struct store_scrub **made)
 
     if (scrub == NULL)
         return PS_NO_MEMORY;
-    scrub->topic_places = 64;
-    scrub->topics = calloc(scrub->topic_places, sizeof(*scrub->topics));
-    if (scrub->topics == NULL) {
+    if (scrub_topics_init(&scrub->topics) != PS_OK) {
         free(scrub);
         return PS_NO_MEMORY;
     }
@@ -80,15 +66,13 @@ void scrub_free(struct store_scrub *scrub)
 {
     if (scrub == NULL)
         return;
-    for (size_t i = 0; i < scrub->topic_places; i++)
-        free(scrub->topics[i].name);
-    free(scrub->topics);
+    scrub_topics_deinit(&scrub->topics);
     free(scrub);
 }
 
-uint64_t scrub_topics(const struct store_scrub *scrub)
+uint64_t scrub_topic_count(const struct store_scrub *scrub)
 {
-    return scrub->topic_count;
+    return scrub->topics.count;
 }
 
 static void tell(const struct pass *pass, struct span topic, struct optional_u64 offset, const char *format,
@@ -114,92 +98,6 @@ static struct optional_u64 at_offset(uint64_t offset)
     return (struct optional_u64){true, offset};
 }
 
-static struct span name_of(const struct scrub_topic *topic)
-{
-    return topic->known ? (struct span){(const uint8_t *)topic->name, topic->name_size} : SPAN_ABSENT;
-}
-
-/* ------------------------------------------------------------------------------------------------- topics */
-
-static struct scrub_topic *find_place(struct scrub_topic *topics, size_t places, uint64_t topic_id)
-{
-    size_t at = (size_t)(topic_id * 0x9E3779B97F4A7C15u >> 20) & (places - 1);
-
-    while (topics[at].topic_id != 0 && topics[at].topic_id != topic_id)
-        at = (at + 1) & (places - 1);
-    return &topics[at];
-}
-
-static bool grow(struct store_scrub *scrub)
-{
-    size_t places = scrub->topic_places * 2;
-    struct scrub_topic *topics = calloc(places, sizeof(*topics));
-
-    if (topics == NULL)
-        return false;
-    for (size_t i = 0; i < scrub->topic_places; i++)
-        if (scrub->topics[i].topic_id != 0)
-            *find_place(topics, places, scrub->topics[i].topic_id) = scrub->topics[i];
-    free(scrub->topics);
-    scrub->topics = topics;
-    scrub->topic_places = places;
-    return true;
-}
-
-/* Reads its row: the first offset that is kept, and its name at the first time. */
-static enum ps_status look_up(const struct pass *pass, struct scrub_topic *topic)
-{
-    sqlite3_stmt *select = database_statement(pass->db, STATEMENT_SCRUB_TOPIC);
-    enum ps_status status = PS_OK;
-    int rc;
-
-    if (select == NULL)
-        return database_error(pass->db);
-    bind_u64(select, 1, topic->topic_id);
-    rc = sqlite3_step(select);
-    if (rc == SQLITE_ROW) {
-        struct span name = column_span(select, 0);
-
-        topic->first = column_u64(select, 1);
-        if (!topic->known) {
-            topic->name = malloc(name.size + 1);
-            if (topic->name == NULL)
-                status = PS_NO_MEMORY;
-            else
-                memcpy(topic->name, name.data, name.size);
-            topic->name_size = name.size;
-            topic->next = topic->first;
-            topic->known = status == PS_OK;
-        }
-    }
-    sqlite3_reset(select);
-    return status == PS_OK ? database_status(rc) : status;
-}
-
-static enum ps_status obtain(const struct pass *pass, uint64_t topic_id, struct scrub_topic **found)
-{
-    struct store_scrub *scrub = pass->scrub;
-    struct scrub_topic *topic = find_place(scrub->topics, scrub->topic_places, topic_id);
-    struct scrub_topic fresh = {.topic_id = topic_id};
-    enum ps_status status;
-
-    *found = topic;
-    if (topic->topic_id != 0)
-        return PS_OK;
-    if (2 * scrub->topic_count >= scrub->topic_places) {
-        if (!grow(scrub))
-            return PS_NO_MEMORY;
-        topic = find_place(scrub->topics, scrub->topic_places, topic_id);
-    }
-    status = look_up(pass, &fresh);
-    if (status != PS_OK)
-        return status;
-    *topic = fresh;
-    scrub->topic_count++;
-    *found = topic;
-    return PS_OK;
-}
-
 /* ------------------------------------------------------------------------------------------------ records */
 
 static bool is_text_or_blob(sqlite3_stmt *row, int column)
@@ -218,14 +116,15 @@ static bool checksum_fits(sqlite3_stmt *row, const struct scrub_topic *topic)
                               .key = column_span(row, 7),
                               .payload = column_span(row, 9)};
 
-    return is_text_or_blob(row, 9) && record_checksum(name_of(topic), &message, column_span(row, 8)) ==
-                                          (uint64_t)sqlite3_column_int64(row, 5);
+    return is_text_or_blob(row, 9) &&
+           record_checksum(scrub_topic_name(topic), &message, column_span(row, 8)) ==
+               (uint64_t)sqlite3_column_int64(row, 5);
 }
 
 static enum ps_status check_order(const struct pass *pass, struct scrub_topic *topic, uint64_t offset)
 {
     if (offset > topic->next) {
-        enum ps_status status = look_up(pass, topic);
+        enum ps_status status = scrub_topic_look_up(topic, pass->db);
 
         if (status != PS_OK)
             return status;
@@ -235,10 +134,10 @@ static enum ps_status check_order(const struct pass *pass, struct scrub_topic *t
     if (offset < topic->first)
         return PS_OK; /* deleted, and not yet swept */
     if (offset > topic->next)
-        tell(pass, name_of(topic), at_offset(topic->next), "offsets %llu to %llu are missing",
+        tell(pass, scrub_topic_name(topic), at_offset(topic->next), "offsets %llu to %llu are missing",
              (unsigned long long)topic->next, (unsigned long long)offset - 1);
     else if (offset < topic->next)
-        tell(pass, name_of(topic), at_offset(offset), "stands twice, or in the wrong place");
+        tell(pass, scrub_topic_name(topic), at_offset(offset), "stands twice, or in the wrong place");
     if (offset >= topic->next)
         topic->next = offset + 1;
     return PS_OK;
@@ -282,7 +181,7 @@ static enum ps_status check_run(struct pass *pass, struct scrub_topic *topic, ui
     int rc;
 
     if (seq < pass->scrub->epoch.first_seq) {
-        tell(pass, name_of(topic), at_offset(offset), "lies between two epochs of the index");
+        tell(pass, scrub_topic_name(topic), at_offset(offset), "lies between two epochs of the index");
         return PS_OK;
     }
     if (run_leads_to(topic, epoch, offset, seq))
@@ -300,7 +199,7 @@ static enum ps_status check_run(struct pass *pass, struct scrub_topic *topic, ui
         topic->run = (struct store_run){column_u64(select, 0), column_u64(select, 1), column_u64(select, 2)};
     sqlite3_reset(select);
     if (database_status(rc) == PS_OK && !run_leads_to(topic, epoch, offset, seq))
-        tell(pass, name_of(topic), at_offset(offset), "is not found by the index (epoch %llu)",
+        tell(pass, scrub_topic_name(topic), at_offset(offset), "is not found by the index (epoch %llu)",
              (unsigned long long)epoch);
     return database_status(rc);
 }
@@ -334,7 +233,7 @@ static enum ps_status check_record(struct pass *pass, sqlite3_stmt *row)
     enum ps_status status = find_epoch(pass, seq);
 
     if (status == PS_OK)
-        status = obtain(pass, column_u64(row, 1), &topic);
+        status = scrub_topics_obtain(&scrub->topics, pass->db, column_u64(row, 1), &topic);
     if (status == PS_OK)
         status = check_tail(pass, seq);
     if (status != PS_OK)
@@ -350,11 +249,11 @@ static enum ps_status check_record(struct pass *pass, sqlite3_stmt *row)
         return status;
     topic->last_seq = seq;
     if (!checksum_fits(row, topic))
-        tell(pass, name_of(topic), at_offset(offset), "does not match its checksum (seq %llu)",
+        tell(pass, scrub_topic_name(topic), at_offset(offset), "does not match its checksum (seq %llu)",
              (unsigned long long)seq);
     else if (published_at < scrub->published_at)
-        tell(pass, name_of(topic), at_offset(offset), "is older than the record before it (seq %llu)",
-             (unsigned long long)seq);
+        tell(pass, scrub_topic_name(topic), at_offset(offset),
+             "is older than the record before it (seq %llu)", (unsigned long long)seq);
     else
         scrub->published_at = published_at;
     return pass->in_tail ? PS_OK : check_run(pass, topic, offset, seq);
@@ -460,8 +359,8 @@ static void check_end(const struct pass *pass, sqlite3_stmt *row)
     uint64_t first = column_u64(row, 2);
     uint64_t next = column_u64(row, 3);
     struct span name = column_span(row, 1);
-    const struct scrub_topic *topic = find_place(scrub->topics, scrub->topic_places, column_u64(row, 0));
-    uint64_t seen = topic->topic_id != 0 && topic->next > first ? topic->next : first;
+    const struct scrub_topic *topic = scrub_topics_find(&scrub->topics, column_u64(row, 0));
+    uint64_t seen = topic != NULL && topic->next > first ? topic->next : first;
 
     if (topic_validate(name) != PS_OK) {
         tell(pass, SPAN_ABSENT, no_offset, "the name of topic_id %llu is no topic name",
@@ -475,7 +374,7 @@ static void check_end(const struct pass *pass, sqlite3_stmt *row)
     if (column_u64(row, 4) < scrub->end && seen < next)
         tell(pass, name, at_offset(seen), "offsets %llu to %llu are missing at its end",
              (unsigned long long)seen, (unsigned long long)next - 1);
-    else if (seen > next && topic->last_seq != 0 && scrub->epoch.number != 0 &&
+    else if (seen > next && topic != NULL && topic->last_seq != 0 && scrub->epoch.number != 0 &&
              topic->last_seq <= scrub->epoch.last_seq)
         tell(pass, name, at_offset(next), "next_offset %llu is behind its records", (unsigned long long)next);
 }
@@ -511,10 +410,10 @@ static void check_committed(const struct pass *pass, sqlite3_stmt *row, uint64_t
     uint64_t topic_id = column_u64(row, 0);
     uint64_t offset = column_u64(row, 2);
     uint64_t head = column_u64(row, 4);
-    const struct scrub_topic *topic = find_place(scrub->topics, scrub->topic_places, topic_id);
+    const struct scrub_topic *topic = scrub_topics_find(&scrub->topics, topic_id);
     struct span id = column_span(row, 5);
 
-    if (topic->topic_id != 0 && topic->next > head)
+    if (topic != NULL && topic->next > head)
         head = topic->next;
     if (!span_present(column_span(row, 3)))
         tell(pass, SPAN_ABSENT, no_offset,

@@ -14,6 +14,6 @@ void scrub_free(struct store_scrub *scrub); /* takes NULL */
 enum ps_status scrub_step(struct store_scrub *scrub, struct database *db, struct store_verify *verify);
 
 /* How many topics had records. */
-uint64_t scrub_topics(const struct store_scrub *scrub);
+uint64_t scrub_topic_count(const struct store_scrub *scrub);
 
 #endif
