@@ -5,6 +5,7 @@
  * copied from may be ahead of it. It is not synced: it is only on its way, and a start removes it. */
 #include "backup.h"
 
+#include "database.h"
 #include "seal.h"
 #include "sqlite_store.h"
 #include "vfs.h"
@@ -103,6 +104,7 @@ static void fail(struct sqlite_store *store, int rc)
 static int open_copy(struct sqlite_store *store)
 {
     struct backup *backup = &store->backup;
+    char sql[200];
     int reserved = -1;
     int rc = sqlite3_open_v2(backup->path, &backup->copy,
                              SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX |
@@ -113,11 +115,12 @@ static int open_copy(struct sqlite_store *store)
         rc = sqlite3_file_control(store->db.handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
     if (rc == SQLITE_OK && reserved == SEAL_BYTES)
         rc = sqlite3_file_control(backup->copy, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+    snprintf(sql, sizeof(sql),
+             "PRAGMA page_size=%d;PRAGMA journal_mode=OFF;PRAGMA synchronous=OFF;"
+             "PRAGMA locking_mode=EXCLUSIVE;PRAGMA cache_size=-2048;PRAGMA user_version=1",
+             PAGE_BYTES);
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(backup->copy,
-                          "PRAGMA page_size=16384;PRAGMA journal_mode=OFF;PRAGMA synchronous=OFF;"
-                          "PRAGMA locking_mode=EXCLUSIVE;PRAGMA cache_size=-2048;PRAGMA user_version=1",
-                          NULL, NULL, NULL);
+        rc = sqlite3_exec(backup->copy, sql, NULL, NULL, NULL);
     if (rc != SQLITE_OK)
         return rc;
     backup->copier = sqlite3_backup_init(backup->copy, "main", store->db.handle, "main");
@@ -163,9 +166,10 @@ void backup_step(struct sqlite_store *store)
         rc = sqlite3_backup_step(backup->copier, PAGES_AT_ONCE);
     if (backup->copier != NULL) {
         uint64_t pages = (uint64_t)sqlite3_backup_pagecount(backup->copier);
+        uint64_t remaining = (uint64_t)sqlite3_backup_remaining(backup->copier);
 
-        backup->state.total = pages * 16384;
-        backup->state.copied = (pages - (uint64_t)sqlite3_backup_remaining(backup->copier)) * 16384;
+        backup->state.total = pages * PAGE_BYTES;
+        backup->state.copied = (pages - remaining) * PAGE_BYTES;
     }
     if (rc == SQLITE_DONE)
         rc = finish_copy(store);
@@ -175,15 +179,9 @@ void backup_step(struct sqlite_store *store)
 
 enum ps_status backup_read(const char *path, struct store_backup_read *read)
 {
-    size_t stem = strlen(path) - strlen("db");
-    char *name = NULL;
-    int file;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t got = 0;
 
-    if (asprintf(&name, "%.*sbackup", (int)stem, path) < 0)
-        return PS_NO_MEMORY;
-    file = open(name, O_RDONLY | O_CLOEXEC);
-    free(name);
     if (file < 0)
         return PS_OUT_OF_RANGE;
     read->got = 0;

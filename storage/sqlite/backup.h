@@ -28,7 +28,7 @@ void backup_end(struct sqlite_store *store);
 /* Between transactions: goes on for a moment if there is one to go on with. */
 void backup_step(struct sqlite_store *store);
 
-/* Any thread: a piece of the copy, as store_read_backup(). `path`: of the database. */
+/* Any thread: a piece of the copy at `path`, as store_read_backup(). */
 enum ps_status backup_read(const char *path, struct store_backup_read *read);
 
 #endif

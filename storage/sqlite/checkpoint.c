@@ -10,7 +10,7 @@ enum {
     FIRST_PAUSE_MS = 10,
     LAST_PAUSE_MS = 1000,
     LOG_EVERY_MS = 10 * 1000,
-    PAGE_BYTES = 16384 + 24, /* a page in the WAL and its frame header */
+    FRAME_BYTES = PAGE_BYTES + 24, /* a page in the WAL with its header */
     COMMIT_WAIT_MS = 100,
     SHORT_WAL_BYTES = 1024 * 1024 /* worth a checkpoint when the disk is nearly full */
 };
@@ -20,7 +20,7 @@ static int count_pages(void *ctx, sqlite3 *db, const char *name, int pages)
     struct sqlite_store *store = ctx;
 
     (void)db, (void)name;
-    store->checkpoint.wal_bytes = (uint64_t)pages * PAGE_BYTES;
+    store->checkpoint.wal_bytes = (uint64_t)pages * FRAME_BYTES;
     return SQLITE_OK;
 }
 

@@ -39,10 +39,11 @@ static int set_pragmas(sqlite3 *db, enum database_role role)
     char sql[512];
 
     snprintf(sql, sizeof(sql),
-             "PRAGMA page_size=16384;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
+             "PRAGMA page_size=%d;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
              "PRAGMA mmap_size=0;PRAGMA temp_store=MEMORY;PRAGMA cache_size=-%d;PRAGMA query_only=%d;"
              "PRAGMA journal_size_limit=67108864",
-             role == DATABASE_WRITER ? WRITER_CACHE_KIB : READER_CACHE_KIB, role != DATABASE_WRITER);
+             PAGE_BYTES, role == DATABASE_WRITER ? WRITER_CACHE_KIB : READER_CACHE_KIB,
+             role != DATABASE_WRITER);
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 

@@ -10,6 +10,8 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
+enum { PAGE_BYTES = 16384 }; /* of a database that we make */
+
 struct database {
     sqlite3 *handle;
     sqlite3_stmt *statements[STATEMENT_COUNT]; /* prepared at first use */

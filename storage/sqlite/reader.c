@@ -45,7 +45,7 @@ struct sqlite_reader {
     struct store_reader base; /* first */
     struct database db;
     struct gate *gate;
-    char *path;
+    const char *backup_path;
     struct record_headers headers;
     struct step *step; /* under way */
 };
@@ -79,8 +79,8 @@ static int wait_a_moment(void *ctx, int times)
     return times < BUSY_WAIT_MS / BUSY_PAUSE_MS;
 }
 
-enum ps_status reader_open(const struct store_vtable *vtable, const char *path, struct gate *gate,
-                           struct store_reader **opened)
+enum ps_status reader_open(const struct store_vtable *vtable, const char *path, const char *backup_path,
+                           struct gate *gate, struct store_reader **opened)
 {
     struct sqlite_reader *reader = calloc(1, sizeof(*reader));
     int rc;
@@ -89,11 +89,10 @@ enum ps_status reader_open(const struct store_vtable *vtable, const char *path, 
         return PS_NO_MEMORY;
     reader->base.vtable = vtable;
     reader->gate = gate;
-    reader->path = strdup(path);
+    reader->backup_path = backup_path;
     gate->readers++;
     gate_enter(gate);
-    rc = reader->path == NULL ? SQLITE_NOMEM
-                              : database_open(&reader->db, path, DATABASE_READER, wait_a_moment, NULL);
+    rc = database_open(&reader->db, path, DATABASE_READER, wait_a_moment, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_create_function(reader->db.handle, "show_row", ROW_COLUMNS,
                                      SQLITE_UTF8 | SQLITE_DIRECTONLY, reader, show_row, NULL, NULL);
@@ -113,7 +112,6 @@ void reader_close(struct store_reader *base)
     record_headers_deinit(&reader->headers);
     database_close(&reader->db);
     reader->gate->readers--;
-    free(reader->path);
     free(reader);
 }
 
@@ -522,5 +520,5 @@ enum ps_status reader_verify(struct store_reader *base, struct store_verify *ver
 
 enum ps_status reader_read_backup(struct store_reader *base, struct store_backup_read *read)
 {
-    return backup_read(((struct sqlite_reader *)base)->path, read);
+    return backup_read(((struct sqlite_reader *)base)->backup_path, read);
 }

@@ -1,5 +1,5 @@
-/* Reads of history, start positions and listings, on connections of their own. The gate is borrowed from the
- * store. See store.h for the contracts. */
+/* Reads of history, start positions and listings, on connections of their own. The gate and the path of
+ * the backup are borrowed from the store. See store.h for the contracts. */
 #ifndef PSBROKER_READER_H
 #define PSBROKER_READER_H
 
@@ -7,8 +7,8 @@
 
 struct gate;
 
-enum ps_status reader_open(const struct store_vtable *vtable, const char *path, struct gate *gate,
-                           struct store_reader **reader);
+enum ps_status reader_open(const struct store_vtable *vtable, const char *path, const char *backup_path,
+                           struct gate *gate, struct store_reader **reader);
 void reader_close(struct store_reader *reader);
 enum ps_status reader_read(struct store_reader *reader, struct store_read *read);
 enum ps_status reader_resolve(struct store_reader *reader, struct store_resolve *resolve);

@@ -80,7 +80,7 @@ static enum ps_status sqlite_reader_new(struct store *base, struct store_reader 
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
 
-    return reader_open(store->base.vtable, store->path, &store->gate, reader);
+    return reader_open(store->base.vtable, store->path, store->backup.path, &store->gate, reader);
 }
 
 static const struct store_vtable sqlite_vtable = {.commit = commit_group,
