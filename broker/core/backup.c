@@ -106,15 +106,10 @@ void backup_session_gone(struct session *session)
 void request_backup(struct session *session, const struct client_frame *frame)
 {
     struct broker *broker = session->broker;
-    struct protocol_error taken = error_with_limit(PS_LIMIT_EXCEEDED, "backups", 1);
     struct backup_job *job;
 
-    if (!frame->request_id.present)
+    if (!session_admits_one(session, frame->request_id, "backups", broker->backup != NULL))
         return;
-    if (broker->backup != NULL) {
-        session_error(session, frame->request_id, &taken);
-        return;
-    }
     job = calloc(1, sizeof *job);
     if (job == NULL) {
         session_error_status(session, frame->request_id, PS_NO_MEMORY);
@@ -165,19 +160,14 @@ void request_read_backup(struct session *session, const struct client_frame *fra
 {
     struct broker *broker = session->broker;
     struct backup_job *job = broker->backup;
-    struct protocol_error busy = error_with_limit(PS_LIMIT_EXCEEDED, "backup_reads", 1);
     struct chunk *chunk;
 
-    if (!frame->request_id.present)
-        return;
     if (job == NULL || job->session != session || job->phase != BACKUP_READY) {
         session_error_status(session, frame->request_id, PS_OUT_OF_RANGE);
         return;
     }
-    if (job->reading) {
-        session_error(session, frame->request_id, &busy);
+    if (!session_admits_one(session, frame->request_id, "backup_reads", job->reading))
         return;
-    }
     chunk = malloc(sizeof *chunk);
     if (chunk == NULL) {
         session_error_status(session, frame->request_id, PS_NO_MEMORY);

@@ -146,6 +146,15 @@ void session_done(struct session *session, struct optional_u64 request_id)
         session_send(session, &frame);
 }
 
+bool session_admits_one(struct session *session, struct optional_u64 request_id, const char *limit,
+                        bool is_taken)
+{
+    struct protocol_error error = error_with_limit(PS_LIMIT_EXCEEDED, limit, 1);
+    if (is_taken)
+        session_error(session, request_id, &error);
+    return request_id.present && !is_taken;
+}
+
 static void end(struct session *session, struct optional_u64 request_id, const struct protocol_error *error)
 {
     struct server_frame frame = {.request_id = request_id, .kind = SERVER_ERROR, .error = *error};

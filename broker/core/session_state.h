@@ -80,6 +80,10 @@ void session_error(struct session *session, struct optional_u64 request_id,
                    const struct protocol_error *error);
 void session_error_status(struct session *session, struct optional_u64 request_id, enum ps_status status);
 void session_done(struct session *session, struct optional_u64 request_id);
+/* Whether a request of which there may be one at a time, and which is always answered, may begin. Else it was refused
+ * with the limit's name or, without a request id, is passed over. */
+bool session_admits_one(struct session *session, struct optional_u64 request_id, const char *limit,
+                        bool is_taken);
 /* Tells the reason and closes. */
 void session_end(struct session *session, struct optional_u64 request_id, enum ps_status status);
 void session_end_error(struct session *session, const struct protocol_error *error);

@@ -114,15 +114,10 @@ static void gone(struct producer *producer)
 void request_verify(struct session *session, const struct client_frame *frame)
 {
     struct broker *broker = session->broker;
-    struct protocol_error taken = error_with_limit(PS_LIMIT_EXCEEDED, "verifications", 1);
     struct verification_job *job;
 
-    if (!frame->request_id.present)
+    if (!session_admits_one(session, frame->request_id, "verifications", broker->checking != NULL))
         return;
-    if (broker->checking != NULL) {
-        session_error(session, frame->request_id, &taken);
-        return;
-    }
     job = calloc(1, sizeof *job);
     if (job == NULL) {
         session_error_status(session, frame->request_id, PS_NO_MEMORY);
