@@ -1,43 +1,11 @@
 #include "session_model.h"
 
-#include "own_work.h"
-#include "topic.h"
+#include "model_log.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-enum { TOPICS = 64, DURABLES = 64, SUBSCRIPTIONS = 256 };
-
-struct kept {
-    struct message message;
-    uint8_t *bytes;
-    bool claimed; /* by an acknowledgement */
-};
-struct kept_list {
-    struct kept *items;
-    size_t count, room;
-};
-
-struct model_topic {
-    uint8_t name[TOPIC_MAX_BYTES];
-    size_t name_size;
-    uint64_t id;
-    bool is_deleted, was_deleted; /* now; ever */
-    struct kept_list log;         /* by offset */
-};
-
-/* A durable subscription by its name. */
-struct durable {
-    uint8_t name[2 * TOPIC_MAX_BYTES + 1];
-    size_t name_size;
-    uint64_t acked[TOPICS]; /* most that was rightly acknowledged */
-    uint64_t done[TOPICS];  /* most that was said to be committed since it was moved or forgotten */
-    unsigned moves;
-};
-struct stored_id {
-    uint64_t id;
-    size_t durable;
-};
+enum { SUBSCRIPTIONS = 256 };
 
 struct request {
     uint64_t id;
@@ -76,253 +44,16 @@ struct connection {
 };
 
 struct model {
-    struct model_topic topics[TOPICS];
-    size_t topic_count;
-    struct durable durables[DURABLES];
-    size_t durable_count;
-    struct stored_id *ids;
-    size_t id_count, id_room;
-    int64_t newest; /* published_at */
+    struct model_log log;
     struct connection connections[MODEL_CLIENTS];
 };
-
-static void *more(void *items, size_t count, size_t *room, size_t size)
-{
-    if (count < *room)
-        return items;
-    *room = *room * 2 + 8;
-    items = realloc(items, *room * size);
-    cr_assert_not_null(items);
-    return items;
-}
-
-/* --------------------------------------------------------------------------------------------- messages */
-
-static struct span put(uint8_t **at, struct span bytes)
-{
-    if (!span_present(bytes))
-        return bytes;
-    struct span copy = {*at, bytes.size};
-    if (bytes.size > 0)
-        memcpy(*at, bytes.data, bytes.size);
-    *at += bytes.size;
-    return copy;
-}
-
-static void keep(struct kept_list *list, const struct message *message)
-{
-    size_t headers = message->header_count * sizeof(struct header);
-    struct kept kept = {.message = *message};
-    kept.bytes = malloc(headers + message_bytes(message) + message->publisher.size + 1);
-    cr_assert_not_null(kept.bytes);
-    uint8_t *at = kept.bytes + headers;
-    struct header *copies = (struct header *)kept.bytes;
-    for (uint32_t i = 0; i < message->header_count; i++) {
-        copies[i].name = put(&at, message->headers[i].name);
-        copies[i].value = put(&at, message->headers[i].value);
-    }
-    kept.message.headers = copies;
-    kept.message.publisher = put(&at, message->publisher);
-    kept.message.key = put(&at, message->key);
-    kept.message.payload = put(&at, message->payload);
-    list->items = more(list->items, list->count, &list->room, sizeof kept);
-    list->items[list->count++] = kept;
-}
-
-static void forget(struct kept_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i].bytes);
-    free(list->items);
-    *list = (struct kept_list){0};
-}
-
-/* An absent payload is an empty one. */
-static bool same_payload(struct span a, struct span b)
-{
-    return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
-/* What the publisher said. */
-static bool same(const struct message *a, const struct message *b)
-{
-    if (!same_payload(a->payload, b->payload) || !span_equal(a->key, b->key) || a->flags != b->flags ||
-        a->header_count != b->header_count)
-        return false;
-    for (uint32_t i = 0; i < a->header_count; i++) {
-        if (!span_equal(a->headers[i].name, b->headers[i].name) ||
-            !same_payload(a->headers[i].value, b->headers[i].value))
-            return false;
-    }
-    return true;
-}
-
-/* ------------------------------------------------------------------------------------------------ names */
-
-/* TOPICS: a name that no topic can have, or one too many. */
-static size_t topic_of(struct model *model, struct span name)
-{
-    if (topic_validate(name) != PS_OK)
-        return TOPICS;
-    for (size_t i = 0; i < model->topic_count; i++) {
-        struct model_topic *topic = &model->topics[i];
-        if (topic->name_size == name.size && memcmp(topic->name, name.data, name.size) == 0)
-            return i;
-    }
-    if (model->topic_count == TOPICS)
-        return TOPICS;
-    struct model_topic *topic = &model->topics[model->topic_count];
-    memcpy(topic->name, name.data, name.size);
-    topic->name_size = name.size;
-    return model->topic_count++;
-}
-
-static size_t durable_of(struct model *model, struct span id, struct span filter)
-{
-    uint8_t name[2 * TOPIC_MAX_BYTES + 1];
-    if (id_validate(id) != PS_OK || filter_validate(filter) != PS_OK)
-        return DURABLES;
-    memcpy(name, id.data, id.size);
-    name[id.size] = 0;
-    memcpy(name + id.size + 1, filter.data, filter.size);
-    size_t size = id.size + 1 + filter.size;
-    for (size_t i = 0; i < model->durable_count; i++) {
-        if (model->durables[i].name_size == size && memcmp(model->durables[i].name, name, size) == 0)
-            return i;
-    }
-    cr_assert_lt(model->durable_count, (size_t)DURABLES);
-    memcpy(model->durables[model->durable_count].name, name, size);
-    model->durables[model->durable_count].name_size = size;
-    return model->durable_count++;
-}
-
-/* ----------------------------------------------------------------------------------------- the watched store */
-
-struct watched {
-    struct store base;
-    struct store *real;
-    struct model *model;
-};
-
-static void learn_append(struct model *model, const struct store_append *append)
-{
-    size_t index = topic_of(model, append->topic);
-    cr_assert(index < TOPICS, "a topic without a valid name is stored");
-    struct model_topic *topic = &model->topics[index];
-    cr_assert(topic->log.count == 0 || topic->id == append->topic_id, "another id for the same topic");
-    topic->id = append->topic_id;
-    topic->is_deleted = false;
-    for (uint32_t i = 0; i < append->count; i++) {
-        const struct message *message = &append->messages[i];
-        if (message->status != PS_OK)
-            continue;
-        cr_assert_eq(message->offset, topic->log.count, "an offset is skipped or used twice");
-        cr_assert(message->published_at >= model->newest, "published_at falls");
-        model->newest = message->published_at;
-        keep(&topic->log, message);
-    }
-}
-
-static void learn_offset(const struct model *model, const struct store_offset *offset)
-{
-    size_t topic = 0, at = 0;
-    while (topic < model->topic_count && model->topics[topic].id != offset->topic_id)
-        topic++;
-    while (at < model->id_count && model->ids[at].id != offset->subscription_id)
-        at++;
-    cr_assert(topic < model->topic_count && at < model->id_count, "an offset of nothing");
-    cr_assert(offset->next_offset <= model->durables[model->ids[at].durable].acked[topic],
-              "committed beyond what was acknowledged");
-}
-
-/* It begins anew: what was committed does not count any more. */
-static void learn_move(struct model *model, struct span id, struct span filter)
-{
-    size_t index = durable_of(model, id, filter);
-    cr_assert(index < DURABLES);
-    model->durables[index].moves++;
-    memset(model->durables[index].done, 0, sizeof model->durables[index].done);
-}
-
-static void mark_deleted(struct model_topic *topic)
-{
-    topic->is_deleted = topic->was_deleted = true;
-}
-
-static void learn(struct model *model, const struct store_op *op)
-{
-    if (op->status != PS_OK)
-        return;
-    if (op->kind == STORE_APPEND)
-        learn_append(model, &op->append);
-    for (size_t i = 0; op->kind == STORE_OFFSETS && i < op->offsets.count; i++)
-        learn_offset(model, &op->offsets.items[i]);
-    if (op->kind == STORE_DELETE_TOPIC)
-        mark_deleted(&model->topics[topic_of(model, op->delete_topic.topic)]);
-    if (op->kind == STORE_SEEK)
-        learn_move(model, op->seek.id, op->seek.filter);
-    if (op->kind == STORE_FORGET)
-        learn_move(model, op->forget.id, op->forget.filter);
-    if (op->kind == STORE_ATTACH) {
-        model->ids = more(model->ids, model->id_count, &model->id_room, sizeof *model->ids);
-        model->ids[model->id_count++] = (struct stored_id){
-            op->attach.subscription_id, durable_of(model, op->attach.id, op->attach.filter)};
-    }
-}
-
-static enum ps_status watched_commit(struct store *store, struct store_op **ops, size_t count,
-                                     struct store_state *state)
-{
-    struct watched *watched = (struct watched *)store;
-    enum ps_status status = store_commit(watched->real, ops, count, state);
-    own_work_begin();
-    for (size_t i = 0; i < count; i++)
-        learn(watched->model, ops[i]);
-    own_work_end();
-    return status;
-}
-
-static enum ps_status watched_work(struct store *store, bool *more, struct store_state *state)
-{
-    return store_work(((struct watched *)store)->real, more, state);
-}
-
-static void watched_load(struct store *store, store_topic_fn *show, void *ctx)
-{
-    store_load(((struct watched *)store)->real, show, ctx);
-}
-
-static enum ps_status watched_reader_new(struct store *store, struct store_reader **reader)
-{
-    return store_reader_new(((struct watched *)store)->real, reader);
-}
-
-static enum ps_status watched_close(struct store *store)
-{
-    enum ps_status status = store_close(((struct watched *)store)->real);
-    free(store);
-    return status;
-}
-
-struct store *model_watch(struct model *model, struct store *store)
-{
-    static const struct store_vtable vtable = {.commit = watched_commit,
-                                               .work = watched_work,
-                                               .load = watched_load,
-                                               .reader_new = watched_reader_new,
-                                               .close = watched_close};
-    struct watched *watched = malloc(sizeof *watched);
-    cr_assert_not_null(watched);
-    *watched = (struct watched){{&vtable}, store, model};
-    return &watched->base;
-}
 
 /* ------------------------------------------------------------------------------------------- connections */
 
 static void end_connection(struct connection *connection)
 {
     for (size_t i = 0; i < connection->request_count; i++) {
-        forget(&connection->requests[i].messages);
+        kept_forget(&connection->requests[i].messages);
         free(connection->requests[i].topics);
     }
     free(connection->requests);
@@ -343,10 +74,13 @@ void model_free(struct model *model)
         return;
     for (unsigned i = 0; i < MODEL_CLIENTS; i++)
         end_connection(&model->connections[i]);
-    for (size_t i = 0; i < model->topic_count; i++)
-        forget(&model->topics[i].log);
-    free(model->ids);
+    model_log_deinit(&model->log);
     free(model);
+}
+
+struct store *model_watch(struct model *model, struct store *store)
+{
+    return model_log_watch(&model->log, store);
 }
 
 void model_connected(struct model *model, unsigned client)
@@ -377,8 +111,8 @@ void model_rests(const struct model *model, unsigned client)
 uint64_t model_next(const struct model *model, unsigned client, uint64_t number, struct span name)
 {
     const struct subscription *subscription = subscription_of(model, client, number);
-    for (size_t i = 0; subscription != NULL && i < model->topic_count; i++) {
-        if (span_equal((struct span){model->topics[i].name, model->topics[i].name_size}, name))
+    for (size_t i = 0; subscription != NULL && i < model->log.topic_count; i++) {
+        if (span_equal((struct span){model->log.topics[i].name, model->log.topics[i].name_size}, name))
             return subscription->topics[i].next;
     }
     return 0;
@@ -393,8 +127,8 @@ static void note_publish(struct model *model, struct request *request, const str
     cr_assert_not_null(request->topics);
     for (uint32_t i = 0; i < publish->group_count; i++) {
         for (uint32_t j = 0; j < publish->groups[i].count; j++) {
-            request->topics[at++] = (uint8_t)topic_of(model, publish->groups[i].topic);
-            keep(&request->messages, &publish->groups[i].messages[j]);
+            request->topics[at++] = (uint8_t)model_log_topic(&model->log, publish->groups[i].topic);
+            kept_add(&request->messages, &publish->groups[i].messages[j]);
         }
     }
 }
@@ -404,18 +138,18 @@ static void note_ack(struct model *model, unsigned client, struct request *reque
 {
     struct subscription *subscription = subscription_of(model, client, ack->subscription);
     request->ack = *ack;
-    request->ack_topic = topic_of(model, ack->topic);
+    request->ack_topic = model_log_topic(&model->log, ack->topic);
     if (subscription == NULL || subscription->durable == DURABLES || request->ack_topic == TOPICS)
         return;
-    request->ack_moves = model->durables[subscription->durable].moves;
-    uint64_t *acked = &model->durables[subscription->durable].acked[request->ack_topic];
+    request->ack_moves = model->log.durables[subscription->durable].moves;
+    uint64_t *acked = &model->log.durables[subscription->durable].acked[request->ack_topic];
     if (ack->next_offset <= subscription->topics[request->ack_topic].next && ack->next_offset > *acked)
         *acked = ack->next_offset;
 }
 
 static void note_subscribe(struct model *model, struct request *request, const struct subscribe *subscribe)
 {
-    request->durable = durable_of(model, subscribe->durable_id, subscribe->filter);
+    request->durable = model_log_durable(&model->log, subscribe->durable_id, subscribe->filter);
     request->credit_messages = subscribe->credit_messages;
     if (filter_validate(subscribe->filter) != PS_OK)
         return;
@@ -449,8 +183,8 @@ void model_sent(struct model *model, unsigned client, const struct client_frame 
         request.detached = frame->detach;
     if (frame->kind == CLIENT_UNSUBSCRIBE && frame->unsubscribe.subscription.present)
         request.detached = frame->unsubscribe.subscription.value;
-    connection->requests =
-        more(connection->requests, connection->request_count, &connection->request_room, sizeof request);
+    connection->requests = model_more(connection->requests, connection->request_count,
+                                      &connection->request_room, sizeof request);
     connection->requests[connection->request_count++] = request;
 }
 
@@ -475,12 +209,12 @@ static void claim(struct model *model, struct connection *connection, struct req
 {
     size_t number = request->topics[index];
     cr_assert(number < TOPICS, "acknowledged in no topic");
-    struct model_topic *topic = &model->topics[number];
+    struct model_topic *topic = &model->log.topics[number];
     cr_assert(offset < topic->log.count, "acknowledged before it is stored");
     struct kept *kept = &topic->log.items[offset];
     cr_assert_not(kept->claimed, "one place is acknowledged twice");
     kept->claimed = true;
-    cr_assert(same(&kept->message, &request->messages.items[index].message),
+    cr_assert(same_message(&kept->message, &request->messages.items[index].message),
               "acknowledged, and something else is stored");
     bool first = connection->last_request[number] == 0;
     cr_assert(first || offset > connection->last_offset[number], "acknowledged out of turn");
@@ -497,9 +231,9 @@ static void check_refused(const struct model *model, const struct request *reque
     bool is_unique = message->payload.size > mark && memcmp(message->payload.data, MODEL_UNIQUE, mark) == 0;
     if (request->topics[index] >= TOPICS || !is_unique)
         return;
-    const struct kept_list *log = &model->topics[request->topics[index]].log;
+    const struct kept_list *log = &model->log.topics[request->topics[index]].log;
     for (size_t i = 0; i < log->count; i++)
-        cr_assert(log->items[i].claimed || !same(&log->items[i].message, message),
+        cr_assert(log->items[i].claimed || !same_message(&log->items[i].message, message),
                   "message %zu of request %llu, refused, is stored at %zu", index,
                   (unsigned long long)request->id, i);
 }
@@ -553,12 +287,12 @@ static void told_subscribed(struct model *model, unsigned client, const struct s
             subscription->credit_messages = request->credit_messages;
     }
     for (size_t i = 0; i < subscribed->start_count; i++) {
-        size_t topic = topic_of(model, subscribed->starts[i].topic);
+        size_t topic = model_log_topic(&model->log, subscribed->starts[i].topic);
         cr_assert(topic < TOPICS && !subscription->topics[topic].is_known, "a start that is none");
         subscription->topics[topic].is_known = true;
         subscription->topics[topic].next = subscribed->starts[i].offset;
         cr_assert(request->durable == DURABLES ||
-                      subscribed->starts[i].offset >= model->durables[request->durable].done[topic],
+                      subscribed->starts[i].offset >= model->log.durables[request->durable].done[topic],
                   "a committed offset is lost");
     }
     request->answered = !subscribed->more;
@@ -574,9 +308,9 @@ static struct subscription *live_subscription(struct model *model, unsigned clie
 static void told_delivery(struct model *model, unsigned client, const struct delivery *delivery)
 {
     struct subscription *subscription = live_subscription(model, client, delivery->subscription);
-    size_t index = topic_of(model, delivery->topic);
+    size_t index = model_log_topic(&model->log, delivery->topic);
     cr_assert(index < TOPICS && delivery->message_count > 0);
-    const struct kept_list *log = &model->topics[index].log;
+    const struct kept_list *log = &model->log.topics[index].log;
     cr_assert(filter_match((struct span){subscription->filter, subscription->filter_size}, delivery->topic),
               "a topic that was not asked for");
     for (size_t i = 0; i < delivery->message_count; i++) {
@@ -587,7 +321,7 @@ static void told_delivery(struct model *model, unsigned client, const struct del
                   (unsigned long long)subscription->topics[index].next);
         cr_assert(message->offset < log->count, "delivered before it is stored");
         const struct message *stored = &log->items[message->offset].message;
-        cr_assert(same(message, stored) && span_equal(message->publisher, stored->publisher) &&
+        cr_assert(same_message(message, stored) && span_equal(message->publisher, stored->publisher) &&
                       message->published_at == stored->published_at,
                   "something else than what is stored");
         subscription->topics[index].is_known = subscription->topics[index].has_moved = true;
@@ -600,7 +334,7 @@ static void told_delivery(struct model *model, unsigned client, const struct del
 static void told_gap(struct model *model, unsigned client, const struct gap *gap)
 {
     struct subscription *subscription = live_subscription(model, client, gap->subscription);
-    size_t index = topic_of(model, gap->topic);
+    size_t index = model_log_topic(&model->log, gap->topic);
     cr_assert(index < TOPICS && gap->from < gap->to, "a gap of nothing");
     /* Subscribed tells the place behind a gap that is still to be told. */
     uint64_t next = subscription->topics[index].next;
@@ -627,14 +361,14 @@ static void end_by_wish(struct model *model, unsigned client, uint64_t number)
 /* What a wildcard acknowledges of a topic that is not there has nothing left to move, however much it is. */
 static bool moves_nothing(const struct model *model, const struct request *request)
 {
-    return request->ack_topic >= TOPICS || model->topics[request->ack_topic].log.count == 0 ||
-           model->topics[request->ack_topic].was_deleted;
+    return request->ack_topic >= TOPICS || model->log.topics[request->ack_topic].log.count == 0 ||
+           model->log.topics[request->ack_topic].was_deleted;
 }
 
 static void note_done(struct model *model, const struct subscription *subscription,
                       const struct request *request)
 {
-    struct durable *durable = &model->durables[subscription->durable];
+    struct durable *durable = &model->log.durables[subscription->durable];
     if (durable->moves == request->ack_moves && request->ack.next_offset > durable->done[request->ack_topic])
         durable->done[request->ack_topic] = request->ack.next_offset;
 }
@@ -746,14 +480,14 @@ uint64_t model_given(const struct model *model, unsigned client, uint64_t number
     const struct subscription *subscription = subscription_of(model, client, number);
     uint64_t given = 0;
     cr_assert_not_null(subscription);
-    for (size_t i = 0; i < model->topic_count; i++) {
-        struct span name = {model->topics[i].name, model->topics[i].name_size};
-        if (model->topics[i].log.count == 0 || model->topics[i].is_deleted ||
+    for (size_t i = 0; i < model->log.topic_count; i++) {
+        struct span name = {model->log.topics[i].name, model->log.topics[i].name_size};
+        if (model->log.topics[i].log.count == 0 || model->log.topics[i].is_deleted ||
             !filter_match((struct span){subscription->filter, subscription->filter_size}, name))
             continue;
-        cr_assert(subscription->topics[i].next == model->topics[i].log.count, "the end of %.*s is missing",
-                  (int)name.size, (const char *)name.data);
-        given += model->topics[i].log.count;
+        cr_assert(subscription->topics[i].next == model->log.topics[i].log.count,
+                  "the end of %.*s is missing", (int)name.size, (const char *)name.data);
+        given += model->log.topics[i].log.count;
     }
     return given;
 }
