@@ -5,6 +5,8 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void keep_log(void *ctx, int level, const char *text)
 {
@@ -75,6 +77,32 @@ void sqlite_case_publish(struct sqlite_case *place, const char *topic, uint32_t 
     cr_assert_eq(sqlite_case_commit(place, &op), PS_OK);
     cr_assert_eq(op.status, PS_OK, "%s", ps_status_name(op.status));
     free(messages);
+}
+
+void sqlite_case_subscribe(struct sqlite_case *place, const char *id)
+{
+    struct store_op op = {
+        .kind = STORE_ATTACH,
+        .attach = {.id = span_of(id), .filter = span_of("A"), .start = {.kind = START_NEW}}};
+
+    cr_assert_eq(sqlite_case_commit(place, &op), PS_OK);
+    cr_assert_eq(op.status, PS_OK);
+}
+
+void sqlite_case_killed_in(struct sqlite_case *place, void (*work)(struct sqlite_case *place))
+{
+    int status = -1;
+    pid_t child = fork();
+
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        if (sqlite_case_try_open(place) != PS_OK)
+            _exit(1);
+        work(place);
+        raise(SIGKILL);
+    }
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 bool sqlite_case_step(struct sqlite_case *place)

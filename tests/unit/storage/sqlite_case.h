@@ -33,6 +33,10 @@ void sqlite_case_start(struct sqlite_case *place);
 enum ps_status sqlite_case_commit(struct sqlite_case *place, struct store_op *op);
 /* `count` messages "x" to a topic; expects them to be accepted. */
 void sqlite_case_publish(struct sqlite_case *place, const char *topic, uint32_t count);
+/* A durable subscription to A; expects it to be accepted. */
+void sqlite_case_subscribe(struct sqlite_case *place, const char *id);
+/* Another process opens the log, works and is killed. */
+void sqlite_case_killed_in(struct sqlite_case *place, void (*work)(struct sqlite_case *place));
 /* One step of work; whether more is left. */
 bool sqlite_case_step(struct sqlite_case *place);
 /* Works until nothing is left; the number of steps. */

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { COMMITS = 12, WAL_HEADER = 32, FRAME_BYTES = 24 + 16384 };
@@ -16,16 +15,6 @@ struct head_case {
     struct sqlite_case at;
     char wal[128], head[128];
 };
-
-static void subscribe(struct sqlite_case *at, const char *id)
-{
-    struct store_op op = {
-        .kind = STORE_ATTACH,
-        .attach = {.id = span_of(id), .filter = span_of("A"), .start = {.kind = START_NEW}}};
-
-    cr_assert_eq(sqlite_case_commit(at, &op), PS_OK);
-    cr_assert_eq(op.status, PS_OK);
-}
 
 static void publish_some(struct sqlite_case *at)
 {
@@ -37,24 +26,7 @@ static void subscribe_some(struct sqlite_case *at)
 {
     sqlite_case_publish(at, "A", 5);
     for (int i = 0; i < COMMITS; i++)
-        subscribe(at, (char[]){(char)('a' + i), '\0'});
-}
-
-/* A process opens the log, works and is killed. */
-static void killed_again_after(struct head_case *place, void (*work)(struct sqlite_case *at))
-{
-    int status = -1;
-    pid_t child = fork();
-
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        if (sqlite_case_try_open(&place->at) != PS_OK)
-            _exit(1);
-        work(&place->at);
-        raise(SIGKILL);
-    }
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        sqlite_case_subscribe(at, (char[]){(char)('a' + i), '\0'});
 }
 
 static void killed_after(struct head_case *place, void (*work)(struct sqlite_case *at))
@@ -62,7 +34,7 @@ static void killed_after(struct head_case *place, void (*work)(struct sqlite_cas
     sqlite_case_init(&place->at);
     snprintf(place->wal, sizeof place->wal, "%s-wal", place->at.file);
     snprintf(place->head, sizeof place->head, "%s/psbroker.head", place->at.directory);
-    killed_again_after(place, work);
+    sqlite_case_killed_in(&place->at, work);
 }
 
 static off_t size_of(const char *path)
@@ -284,9 +256,9 @@ Test(sqlite_head, what_follows_an_accepted_loss_survives_a_kill)
     expect_refused(&place, "to 60 (");
 
     place.at.config.accept_loss = true;
-    killed_again_after(&place, publish_nothing);
+    sqlite_case_killed_in(&place.at, publish_nothing);
     place.at.config.accept_loss = false;
-    killed_again_after(&place, publish_three);
+    sqlite_case_killed_in(&place.at, publish_three);
     expect_quiet_start(&place);
     cr_assert_eq(sqlite_case_number(&place.at, "SELECT max(seq) FROM messages"), 63);
     sqlite_case_deinit(&place.at);

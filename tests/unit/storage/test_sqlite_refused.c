@@ -9,21 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void subscribe(struct sqlite_case *at, const char *id)
-{
-    struct store_op op = {
-        .kind = STORE_ATTACH,
-        .attach = {.id = span_of(id), .filter = span_of("A"), .start = {.kind = START_NEW}}};
-
-    cr_assert_eq(sqlite_case_commit(at, &op), PS_OK);
-    cr_assert_eq(op.status, PS_OK);
-}
-
 /* Work that leaves the mark where it is. */
 static void subscribe_two(struct sqlite_case *at)
 {
-    subscribe(at, "one");
-    subscribe(at, "two");
+    sqlite_case_subscribe(at, "one");
+    sqlite_case_subscribe(at, "two");
 }
 
 static void publish_much(struct sqlite_case *at)
@@ -35,23 +25,7 @@ static void publish_much(struct sqlite_case *at)
 static void subscribe_to_the_end_of_the_wal(struct sqlite_case *at)
 {
     for (int i = 0; i < 60; i++)
-        subscribe(at, (char[]){(char)('0' + i), '\0'});
-}
-
-static void killed_in(struct sqlite_case *place, void (*work)(struct sqlite_case *at))
-{
-    int status = -1;
-    pid_t child = fork();
-
-    cr_assert_geq(child, 0);
-    if (child == 0) {
-        if (sqlite_case_try_open(place) != PS_OK)
-            _exit(1);
-        work(place);
-        raise(SIGKILL);
-    }
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        sqlite_case_subscribe(at, (char[]){(char)('0' + i), '\0'});
 }
 
 static void worked(struct sqlite_case *place, void (*work)(struct sqlite_case *at))
@@ -91,7 +65,7 @@ Test(sqlite_refused, an_older_file_under_a_wal_is_refused)
     worked(&place, publish_much);
     run(&place, "cp psbroker.db older");
     worked(&place, subscribe_two);
-    killed_in(&place, publish_much);
+    sqlite_case_killed_in(&place, publish_much);
     run(&place, "cp psbroker.db newer");
     run(&place, "cp older psbroker.db");
 
@@ -109,7 +83,7 @@ Test(sqlite_refused, a_file_from_before_a_checkpoint_of_the_same_run_is_refused)
     worked(&place, publish_much);
     run(&place, "cp psbroker.db older");
     place.config.checkpoint_bytes = 1024 * 1024;
-    killed_in(&place, subscribe_to_the_end_of_the_wal);
+    sqlite_case_killed_in(&place, subscribe_to_the_end_of_the_wal);
     run(&place, "cp older psbroker.db");
 
     expect_refused(&place, PS_DAMAGED, "psbroker.db-wal does not continue psbroker.db");
@@ -121,7 +95,7 @@ Test(sqlite_refused, an_older_wal_beside_a_file_is_refused)
     struct sqlite_case place;
     sqlite_case_init(&place);
     worked(&place, publish_much);
-    killed_in(&place, subscribe_two);
+    sqlite_case_killed_in(&place, subscribe_two);
     run(&place, "cp psbroker.db-wal older");
     worked(&place, subscribe_two);
     worked(&place, subscribe_two);
@@ -147,7 +121,7 @@ Test(sqlite_refused, a_copy_with_other_pages_under_a_wal_is_refused)
     struct sqlite_case place;
     sqlite_case_init(&place);
     worked(&place, publish_much);
-    killed_in(&place, publish_and_copy);
+    sqlite_case_killed_in(&place, publish_and_copy);
     run(&place, "cp copy psbroker.db");
 
     expect_refused(&place, PS_DAMAGED, "psbroker.db-wal does not continue psbroker.db");
@@ -161,8 +135,8 @@ Test(sqlite_refused, what_kills_and_checkpoints_leave_is_accepted)
     sqlite_case_init(&place);
     place.config.checkpoint_bytes = 256 * 1024;
     for (int i = 0; i < 6; i++) {
-        killed_in(&place, i % 2 == 0 ? publish_much : subscribe_two);
-        killed_in(&place, subscribe_two);
+        sqlite_case_killed_in(&place, i % 2 == 0 ? publish_much : subscribe_two);
+        sqlite_case_killed_in(&place, subscribe_two);
         worked(&place, i % 2 == 0 ? subscribe_two : publish_much);
     }
     sqlite_case_deinit(&place);
@@ -195,7 +169,7 @@ Test(sqlite_refused, contradictions_are_met_before_anything_is_written)
     struct sqlite_case place;
     sqlite_case_init(&place);
     worked(&place, publish_much);
-    killed_in(&place, subscribe_two);
+    sqlite_case_killed_in(&place, subscribe_two);
     break_a_topic(place.file);
 
     expect_refused(&place, PS_DAMAGED, "topic A");
@@ -208,7 +182,7 @@ Test(sqlite_refused, a_file_cut_short_under_its_wal_is_damage)
     struct sqlite_case place;
     sqlite_case_init(&place);
     worked(&place, publish_much);
-    killed_in(&place, subscribe_two);
+    sqlite_case_killed_in(&place, subscribe_two);
     struct stat file;
     cr_assert_eq(stat(place.file, &file), 0);
     cr_assert_gt(file.st_size, 30 * 16384);
