@@ -238,6 +238,11 @@ static bool apply_max_topics(struct scan *scan, const char *value)
     return u32_between(scan, "max-topics", value, 1, 10 * 1000 * 1000, &scan->config->broker.max_topics);
 }
 
+static bool apply_max_durable(struct scan *scan, const char *value)
+{
+    return u32_between(scan, "max-durable", value, 1, 1000 * 1000 * 1000, &scan->config->broker.max_durable);
+}
+
 static bool apply_topic_rate(struct scan *scan, const char *value)
 {
     return u32_between(scan, "topic-rate", value, 1, 1000 * 1000, &scan->config->limits.topic_rate);
@@ -328,6 +333,7 @@ static const struct option_row options[] = {
     {"topic-rate", "N", "100", apply_topic_rate,
      "topics that one address may make in a second; see --limit-local"},
     {"max-subscriptions", "N", "1024", apply_max_subscriptions, "subscriptions of one connection"},
+    {"max-durable", "N", "1000000", apply_max_durable, "durable subscriptions that may be stored"},
     {"max-connections", "N", "10000", apply_max_connections,
      "connections at a time, or fewer where file descriptors are short"},
     {"max-per-address", "N", "256", apply_max_per_address,

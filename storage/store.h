@@ -47,7 +47,8 @@ struct store_append {
 };
 
 /* Outcomes: PS_OK; PS_NO_SUCH_SUBSCRIPTION (existing_only); PS_OUT_OF_RANGE (it would be created with an
- * offset behind the head of its topic: first and head say the valid range). Raises the generation. */
+ * offset behind the head of its topic: first and head say the valid range); PS_STORAGE_BUSY,
+ * PS_LIMIT_EXCEEDED (subscriptions), where it would be created. Raises the generation. */
 struct store_attach {
     struct span id, filter;
     struct start_rule start; /* never START_RESUME; stored when the subscription is created, with the mark */

@@ -50,6 +50,7 @@ static void put_defaults(struct broker_config *config)
     put_default32(&config->ping_interval_ms, 30000);
     put_default32(&config->delivery_bytes, 256 * 1024);
     put_default32(&config->max_topics, 100000);
+    put_default32(&config->max_durable, 1000000);
     put_default32(&config->hello_frame, FRAME_CAP_BEFORE_HELLO);
     put_default32(&config->hello_timeout_ms, 5000);
     if (config->server_version == NULL)

@@ -26,6 +26,8 @@ static void refuse_start(struct attachment *a, const struct store_attach *attach
     struct protocol_error error = protocol_error_of(status_on_wire(status));
     if (status == PS_OUT_OF_RANGE)
         error = error_with_range(status, attach->first, attach->head + 1);
+    if (status == PS_LIMIT_EXCEEDED)
+        error = error_with_limit(status, "max_durable", a->session->broker->config.max_durable);
     error.unknown = status == PS_UNKNOWN;
     attachment_end(a, &error);
 }

@@ -20,7 +20,7 @@ static void set_status(struct store_op *op, enum ps_status status)
     }
 }
 
-/* Whether publications are taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. */
+/* Whether everything is taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. */
 static enum ps_status admission(struct sqlite_store *store)
 {
     room_look(store);
@@ -29,11 +29,48 @@ static enum ps_status admission(struct sqlite_store *store)
     return store->checkpoint.wal_bytes > store->config.wal_hard_bytes ? PS_STORAGE_BUSY : PS_OK;
 }
 
+/* Further on not even what gives room back is taken, so that the WAL has an end. */
+static bool wal_is_endless(const struct sqlite_store *store)
+{
+    return store->checkpoint.wal_bytes > store->config.wal_hard_bytes / 4 * 5;
+}
+
+/* Why an operation is refused while not everything is taken, or PS_OK; or a failure, which `*failed` says. Without room
+ * only publications are refused, for the rest there is a reserve; with a WAL that only grows all that is new. */
+static enum ps_status refusal(struct sqlite_store *store, const struct store_op *op, enum ps_status admitted,
+                              bool *failed)
+{
+    enum ps_status status;
+    bool found;
+
+    *failed = false;
+    if (op->kind == STORE_APPEND)
+        return admitted;
+    if (admitted != PS_STORAGE_BUSY)
+        return PS_OK;
+    switch (op->kind) {
+    case STORE_ATTACH:
+        status = subscription_exists(store, op->attach.id, op->attach.filter, &found);
+        *failed = status != PS_OK;
+        if (*failed)
+            return status;
+        if (!found && !op->attach.existing_only)
+            return admitted;
+        break;
+    case STORE_OFFSETS:
+    case STORE_SEEK:
+        return admitted;
+    default:
+        break;
+    }
+    return wal_is_endless(store) ? admitted : PS_OK;
+}
+
 /* An outcome that store.h lists for an operation of this kind; everything else undoes the transaction. */
 static bool is_outcome(enum ps_status status)
 {
     return status == PS_OK || status == PS_NO_SUCH_SUBSCRIPTION || status == PS_NO_SUCH_TOPIC ||
-           status == PS_OUT_OF_RANGE;
+           status == PS_OUT_OF_RANGE || status == PS_LIMIT_EXCEEDED;
 }
 
 /* Takes effect behind the commit, as a copy is made between transactions. */
@@ -87,8 +124,13 @@ static enum ps_status execute_all(struct sqlite_store *store, struct store_op **
     enum ps_status status = PS_OK;
 
     for (size_t i = 0; i < count && status == PS_OK; i++) {
-        if (ops[i]->kind == STORE_APPEND && admitted != PS_OK) {
-            set_status(ops[i], admitted);
+        bool failed = false;
+        enum ps_status refused = admitted == PS_OK ? PS_OK : refusal(store, ops[i], admitted, &failed);
+
+        if (failed)
+            return refused;
+        if (refused != PS_OK) {
+            set_status(ops[i], refused);
             continue;
         }
         if (sees_appends(ops[i]->kind))

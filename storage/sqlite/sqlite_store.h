@@ -46,6 +46,8 @@ struct sqlite_store {
     uint8_t log_id[LOG_ID_BYTES];
     uint64_t start_count;
     uint64_t next_seq, staged_next_seq;
+    uint64_t subscription_count; /* stored, as the transaction sees it */
+    bool subscriptions_counted;
     int64_t last_published; /* microseconds; what is committed */
     int64_t now;            /* the time of this commit */
     uint64_t clamped_logged_at;

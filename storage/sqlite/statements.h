@@ -116,6 +116,7 @@
                          " WHERE id = ?1 AND filter = ?2")                                                   \
     X(NEW_SUBSCRIPTION, "INSERT INTO subscriptions (id, filter, start, start_value, mark, generation)"       \
                         " VALUES (?1, ?2, ?3, ?4, ?5, 1)")                                                   \
+    X(COUNT_SUBSCRIPTIONS, "SELECT count(*) FROM subscriptions")                                             \
     X(RAISE_GENERATION, "UPDATE subscriptions SET generation = generation + 1 WHERE subscription_id = ?1")   \
     X(MOVE_SUBSCRIPTION, "UPDATE subscriptions SET start = ?2, start_value = ?3, mark = ?4,"                 \
                          " generation = generation + 1 WHERE subscription_id = ?1")                          \

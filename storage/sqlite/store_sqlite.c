@@ -25,6 +25,7 @@ enum {
     COMMIT_WAIT_MS = 100,
     TRUNCATE_WAIT_MS = 1000,
     MAX_TOPICS = 100 * 1000,
+    MAX_DURABLE = 1000 * 1000,
     EPOCH_ROWS = 65536,
     EPOCH_BYTES = 64 * 1024 * 1024,
     CHECKPOINT_BYTES = 8 * 1024 * 1024,
@@ -100,6 +101,7 @@ static void fill_in(struct store_sqlite_config *config)
 #define DEFAULT(field, value) config->field = config->field == 0 ? (value) : config->field
     DEFAULT(wal_hard_bytes, WAL_HARD_BYTES);
     DEFAULT(max_topics, MAX_TOPICS);
+    DEFAULT(max_durable, MAX_DURABLE);
     DEFAULT(epoch_rows, EPOCH_ROWS);
     DEFAULT(epoch_bytes, EPOCH_BYTES);
     DEFAULT(slice_runs, SLICE_RUNS);

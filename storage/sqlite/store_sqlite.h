@@ -15,6 +15,7 @@ struct store_sqlite_config {
     uint64_t disk_floor_bytes; /* publications are refused with less free space than this */
     uint64_t wal_hard_bytes;   /* and with a WAL above this (0: 1 GiB) */
     uint64_t max_topics;       /* 0: 100,000 */
+    uint64_t max_durable;      /* stored subscriptions; 0: 1,000,000 */
     bool accept_changes;       /* take pages that do not match their checksum as they are, and seal them */
     bool accept_loss;          /* start although acknowledged messages are missing, under a new log_id */
     store_log_fn *log;         /* NULL: silent */

@@ -74,12 +74,45 @@ static enum ps_status range_of(struct sqlite_store *store, struct span name, boo
     return database_status(rc);
 }
 
+enum ps_status subscription_exists(struct sqlite_store *store, struct span id, struct span filter,
+                                   bool *found)
+{
+    struct stored stored;
+    enum ps_status status = find(store, id, filter, &stored);
+
+    *found = stored.found;
+    return status;
+}
+
+/* Counted once; a transaction that is undone makes it unknown again. */
+static enum ps_status count_subscriptions(struct sqlite_store *store)
+{
+    sqlite3_stmt *select = database_statement(&store->db, STATEMENT_COUNT_SUBSCRIPTIONS);
+    int rc;
+
+    if (store->subscriptions_counted)
+        return PS_OK;
+    if (select == NULL)
+        return database_error(&store->db);
+    rc = sqlite3_step(select);
+    if (rc == SQLITE_ROW) {
+        store->subscription_count = column_u64(select, 0);
+        store->subscriptions_counted = true;
+    }
+    sqlite3_reset(select);
+    return database_status(rc);
+}
+
 static enum ps_status create(struct sqlite_store *store, struct store_attach *attach)
 {
     sqlite3_stmt *insert;
-    enum ps_status status;
     bool exists;
+    enum ps_status status = count_subscriptions(store);
 
+    if (status != PS_OK)
+        return status;
+    if (store->subscription_count >= store->config.max_durable)
+        return PS_LIMIT_EXCEEDED;
     if (attach->start.kind == START_OFFSET && filter_is_exact(attach->filter)) {
         status = range_of(store, attach->filter, &exists, &attach->first, &attach->head);
         if (status != PS_OK)
@@ -98,6 +131,7 @@ static enum ps_status create(struct sqlite_store *store, struct store_attach *at
     status = database_run(&store->db, insert);
     if (status != PS_OK)
         return status;
+    store->subscription_count++;
     attach->created = true;
     attach->subscription_id = (uint64_t)sqlite3_last_insert_rowid(store->db.handle);
     attach->generation = 1;
@@ -215,9 +249,12 @@ enum ps_status subscription_forget(struct sqlite_store *store, struct store_forg
     status = run_with_id(store, STATEMENT_DELETE_OFFSETS, stored.subscription_id);
     if (status == PS_OK)
         status = run_with_id(store, STATEMENT_DELETE_SUBSCRIPTION, stored.subscription_id);
-    if (status == PS_OK)
-        forget->subscription_id = stored.subscription_id;
-    return status;
+    if (status != PS_OK)
+        return status;
+    if (store->subscriptions_counted)
+        store->subscription_count--;
+    forget->subscription_id = stored.subscription_id;
+    return PS_OK;
 }
 
 enum ps_status topic_delete(struct sqlite_store *store, struct store_delete_topic *deletion)

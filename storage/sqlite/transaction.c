@@ -43,6 +43,7 @@ void transaction_roll_back(struct sqlite_store *store)
 {
     if (!sqlite3_get_autocommit(store->db.handle))
         database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK));
+    store->subscriptions_counted = false;
     append_discard(store);
     sqlite_topics_discard(&store->topics);
     epochs_discard(&store->epochs);

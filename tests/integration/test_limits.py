@@ -300,6 +300,23 @@ class Memory(LimitCase):
         self.assert_limit(error, wire.LIMIT_EXCEEDED, "cursor_memory", 1 * MIB)
         client.subscribe("t/1")
 
+    def test_durable_subscriptions(self):
+        """Those that are stored count, attached or not, also behind a restart; one that is there can be attached."""
+        server = self.broker("--max-durable", "2")
+        client = self.connect(server)
+        client.subscribe("t", durable_id=b"1")
+        client.subscribe("t", durable_id=b"2")
+        error = self.refusal(client.subscribe, "t", durable_id=b"3")
+        self.assert_limit(error, wire.LIMIT_EXCEEDED, "max_durable", 2)
+        self.assertEqual(server.terminate(), 0)
+        server = self.broker("--max-durable", "2")
+        client = self.connect(server)
+        self.assertEqual(self.refusal(client.subscribe, "t", durable_id=b"3").limit_name, "max_durable")
+        client.subscribe("t", durable_id=b"1")
+        client.request(unsubscribe=pb.Unsubscribe(durable_id=b"2", filter=b"t"))
+        client.subscribe("t", durable_id=b"3")
+        self.assertEqual(self.refusal(client.subscribe, "t", durable_id=b"4").limit_name, "max_durable")
+
     def test_long_filters(self):
         """What a subscription costs is charged: itself and every level that its filter alone has."""
         server = self.broker("--cursor-memory", "1M")

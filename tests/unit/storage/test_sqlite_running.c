@@ -122,13 +122,17 @@ Test(sqlite_running, an_outside_reader_stops_checkpoints_but_not_publishing_unti
     struct sqlite_case place;
     struct message message = {.payload = span_of("late")};
     struct store_op op = append_of(&message);
-    struct store_op attach = attach_of("s");
+    struct store_op attach = attach_of("s"), another = attach_of("another");
     sqlite3 *reader;
     sqlite_case_init(&place);
     place.config.checkpoint_bytes = 64 * 1024;
     place.config.wal_hard_bytes = 1024 * 1024;
     sqlite_case_open(&place);
     sqlite_case_publish(&place, "A", 1);
+    cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    struct store_offset item = {attach.attach.subscription_id, 1, 1};
+    struct store_op offsets = {.kind = STORE_OFFSETS, .offsets = {&item, 1}};
+    struct store_op seek = {.kind = STORE_SEEK, .seek = {.id = span_of("s"), .filter = span_of("A")}};
     cr_assert_eq(sqlite3_open_v2(place.file, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
     cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM messages", NULL, NULL, NULL), SQLITE_OK);
 
@@ -136,8 +140,17 @@ Test(sqlite_running, an_outside_reader_stops_checkpoints_but_not_publishing_unti
         sqlite_case_publish(&place, "A", 1000);
     cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
     cr_assert_eq(op.status, PS_STORAGE_BUSY);
-    cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
-    cr_assert_eq(attach.status, PS_OK, "what is no publication goes on");
+    cr_assert_eq(sqlite_case_commit(&place, &another), PS_OK);
+    cr_assert_eq(another.status, PS_STORAGE_BUSY, "nothing new is stored");
+    cr_assert_eq(sqlite_case_commit(&place, &offsets), PS_OK);
+    cr_assert_eq(offsets.status, PS_STORAGE_BUSY);
+    cr_assert_eq(sqlite_case_commit(&place, &seek), PS_OK);
+    cr_assert_eq(seek.status, PS_STORAGE_BUSY);
+    for (int i = 0; i < 2000 && attach.status == PS_OK; i++)
+        cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    cr_assert_eq(attach.status, PS_STORAGE_BUSY, "what is there is attached to, but not without end");
+    cr_assert_gt(attach.attach.generation, 10u);
+    cr_assert_lt(place.state.wal_bytes, 1400u * 1024);
     cr_assert_not_null(strstr(place.logged, "event=checkpoint_busy"), "%s", place.logged);
 
     sqlite3_close(reader);
@@ -146,6 +159,8 @@ Test(sqlite_running, an_outside_reader_stops_checkpoints_but_not_publishing_unti
         cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
     }
     cr_assert_eq(op.status, PS_OK, "service resumes by itself");
+    cr_assert_eq(sqlite_case_commit(&place, &offsets), PS_OK);
+    cr_assert_eq(offsets.status, PS_OK);
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
