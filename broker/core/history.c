@@ -107,7 +107,7 @@ static void fill_read(struct slice *slice, const struct cursor *cursor, uint64_t
 static void hold(struct session *session, struct cursor *cursor, struct batch *batch, uint64_t next)
 {
     unsigned i = 0;
-    while (session->held[i] != NULL)
+    while (i < SESSION_SLICES && session->held[i] != NULL)
         i++;
     assert(i < SESSION_SLICES);
     session->held[i] = cursor;
