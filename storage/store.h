@@ -265,6 +265,12 @@ struct store_backup_read {
 
 typedef void store_topic_fn(void *ctx, const struct store_topic *topic);
 
+/* How much there may be. 0: the body's own number. */
+struct store_limits {
+    uint64_t max_topics;
+    uint64_t max_durable; /* stored subscriptions */
+};
+
 struct store_opened {
     uint8_t log_id[LOG_ID_BYTES];
     uint64_t start_count;

@@ -20,7 +20,7 @@ struct memory_store {
     pthread_mutex_t mutex;
     struct memory_topics topics;
     struct memory_subscriptions subscriptions;
-    uint64_t max_topics;
+    struct store_limits limits;
     uint64_t next_seq;
     uint64_t indexed_through;
     int64_t last_published_at;
@@ -50,7 +50,7 @@ static void refuse_all(struct store_append *append, enum ps_status status)
 static enum ps_status topic_for(struct memory_store *store, struct span name, struct memory_topic **topic)
 {
     struct memory_topic *found = memory_topics_find(&store->topics, name);
-    if ((found == NULL || found->deleted) && store->topics.live >= store->max_topics)
+    if ((found == NULL || found->deleted) && store->topics.live >= store->limits.max_topics)
         return PS_LIMIT_EXCEEDED;
     if (found == NULL)
         found = memory_topics_add(&store->topics, name);
@@ -108,6 +108,8 @@ static enum ps_status apply_attach(struct memory_store *store, struct store_atta
         memory_subscriptions_find(&store->subscriptions, attach->id, attach->filter);
     if (found == NULL && attach->existing_only)
         return PS_NO_SUCH_SUBSCRIPTION;
+    if (found == NULL && store->subscriptions.count >= store->limits.max_durable)
+        return PS_LIMIT_EXCEEDED;
     topic_range(store, attach->filter, &attach->first, &attach->head);
     attach->created = found == NULL;
     if (found == NULL) {
@@ -463,7 +465,8 @@ static const struct store_vtable memory_vtable = {.commit = memory_commit,
                                                   .read_backup = memory_read_backup,
                                                   .close = memory_close};
 
-enum ps_status store_memory_open(uint64_t max_topics, struct store **store, struct store_opened *opened)
+enum ps_status store_memory_open(const struct store_limits *limits, struct store **store,
+                                 struct store_opened *opened)
 {
     struct memory_store *made = calloc(1, sizeof *made);
     if (made == NULL)
@@ -475,7 +478,12 @@ enum ps_status store_memory_open(uint64_t max_topics, struct store **store, stru
         return PS_NO_MEMORY;
     }
     made->base.vtable = &memory_vtable;
-    made->max_topics = max_topics != 0 ? max_topics : STORE_MEMORY_MAX_TOPICS;
+    if (limits != NULL)
+        made->limits = *limits;
+    if (made->limits.max_topics == 0)
+        made->limits.max_topics = STORE_MEMORY_MAX_TOPICS;
+    if (made->limits.max_durable == 0)
+        made->limits.max_durable = STORE_MEMORY_MAX_DURABLE;
     made->next_seq = 1;
     facts.state = state_of(made);
     *store = &made->base;

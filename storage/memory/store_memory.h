@@ -8,9 +8,10 @@
 
 #include "store.h"
 
-enum { STORE_MEMORY_EPOCH = 256, STORE_MEMORY_MAX_TOPICS = 100000 };
+enum { STORE_MEMORY_EPOCH = 256, STORE_MEMORY_MAX_TOPICS = 100000, STORE_MEMORY_MAX_DURABLE = 1000000 };
 
-/* Ours to close with store_close(). `max_topics` 0: STORE_MEMORY_MAX_TOPICS. PS_OK or PS_NO_MEMORY. */
-enum ps_status store_memory_open(uint64_t max_topics, struct store **store, struct store_opened *opened);
+/* Ours to close with store_close(). `limits` NULL: none given. PS_OK or PS_NO_MEMORY. */
+enum ps_status store_memory_open(const struct store_limits *limits, struct store **store,
+                                 struct store_opened *opened);
 
 #endif

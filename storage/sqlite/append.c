@@ -99,7 +99,7 @@ struct topic *append_topic(struct sqlite_store *store, struct span name, enum ps
     if (*status != PS_OK)
         return NULL;
     if (topic == NULL) {
-        if (store->topics.count >= store->config.max_topics) {
+        if (store->topics.count >= store->config.limits.max_topics) {
             *status = PS_LIMIT_EXCEEDED;
             return NULL;
         }

@@ -24,9 +24,12 @@ static void set_status(struct store_op *op, enum ps_status status)
 static enum ps_status admission(struct sqlite_store *store)
 {
     room_look(store);
+    store->admitted = PS_OK;
     if (room_is_short(store))
-        return PS_DISK_FULL;
-    return store->checkpoint.wal_bytes > store->config.wal_hard_bytes ? PS_STORAGE_BUSY : PS_OK;
+        store->admitted = PS_DISK_FULL;
+    else if (store->checkpoint.wal_bytes > store->config.wal_hard_bytes)
+        store->admitted = PS_STORAGE_BUSY;
+    return store->admitted;
 }
 
 /* Further on not even what gives room back is taken, so that the WAL has an end. */
@@ -35,42 +38,25 @@ static bool wal_is_endless(const struct sqlite_store *store)
     return store->checkpoint.wal_bytes > store->config.wal_hard_bytes / 4 * 5;
 }
 
-/* Why an operation is refused while not everything is taken, or PS_OK; or a failure, which `*failed` says. Without room
- * only publications are refused, for the rest there is a reserve; with a WAL that only grows all that is new. */
-static enum ps_status refusal(struct sqlite_store *store, const struct store_op *op, enum ps_status admitted,
-                              bool *failed)
+/* Why an operation is refused, or PS_OK. Without room only publications are, for the rest there is a reserve; with a WAL
+ * that only grows all that is new (subscriptions by themselves, when they turn out to be new). */
+static enum ps_status refusal(const struct sqlite_store *store, enum store_op_kind kind)
 {
-    enum ps_status status;
-    bool found;
-
-    *failed = false;
-    if (op->kind == STORE_APPEND)
-        return admitted;
-    if (admitted != PS_STORAGE_BUSY)
+    if (store->admitted == PS_OK || kind == STORE_APPEND)
+        return store->admitted;
+    if (store->admitted == PS_DISK_FULL || kind == STORE_BACKUP)
         return PS_OK;
-    switch (op->kind) {
-    case STORE_ATTACH:
-        status = subscription_exists(store, op->attach.id, op->attach.filter, &found);
-        *failed = status != PS_OK;
-        if (*failed)
-            return status;
-        if (!found && !op->attach.existing_only)
-            return admitted;
-        break;
-    case STORE_OFFSETS:
-    case STORE_SEEK:
-        return admitted;
-    default:
-        break;
-    }
-    return wal_is_endless(store) ? admitted : PS_OK;
+    if (kind == STORE_OFFSETS || kind == STORE_SEEK || wal_is_endless(store))
+        return store->admitted;
+    return PS_OK;
 }
 
-/* An outcome that store.h lists for an operation of this kind; everything else undoes the transaction. */
+/* An outcome that store.h lists for an operation of this kind; everything else undoes the transaction. With the lock
+ * held, busy is what we are, not SQLite. */
 static bool is_outcome(enum ps_status status)
 {
     return status == PS_OK || status == PS_NO_SUCH_SUBSCRIPTION || status == PS_NO_SUCH_TOPIC ||
-           status == PS_OUT_OF_RANGE || status == PS_LIMIT_EXCEEDED;
+           status == PS_OUT_OF_RANGE || status == PS_LIMIT_EXCEEDED || status == PS_STORAGE_BUSY;
 }
 
 /* Takes effect behind the commit, as a copy is made between transactions. */
@@ -118,17 +104,13 @@ static bool sees_appends(enum store_op_kind kind)
 }
 
 /* Appends gather, to be grouped by topic, until an operation comes that sees them. */
-static enum ps_status execute_all(struct sqlite_store *store, struct store_op **ops, size_t count,
-                                  enum ps_status admitted)
+static enum ps_status execute_all(struct sqlite_store *store, struct store_op **ops, size_t count)
 {
     enum ps_status status = PS_OK;
 
     for (size_t i = 0; i < count && status == PS_OK; i++) {
-        bool failed = false;
-        enum ps_status refused = admitted == PS_OK ? PS_OK : refusal(store, ops[i], admitted, &failed);
+        enum ps_status refused = refusal(store, ops[i]->kind);
 
-        if (failed)
-            return refused;
         if (refused != PS_OK) {
             set_status(ops[i], refused);
             continue;
@@ -230,7 +212,7 @@ static enum ps_status commit_ops(struct sqlite_store *store, struct store_op **o
         if (admitted == PS_OK)
             status = sweep_first(store);
         if (status == PS_OK)
-            status = execute_all(store, ops, count, admitted);
+            status = execute_all(store, ops, count);
         if (status == PS_OK && admitted == PS_OK)
             status = ride_along(store);
         if (status == PS_OK)

@@ -4,6 +4,7 @@
 #include "recovery.h"
 #include "failpoint.h"
 #include "sqlite_store.h"
+#include "subscriptions.h"
 #include "verify.h"
 
 #include <sys/random.h>
@@ -285,6 +286,8 @@ enum ps_status recovery_load(struct sqlite_store *store, char *error, size_t err
         status = load_floors(store, &finding);
     if (status == PS_OK)
         status = verify_topics(store, &roster, &finding);
+    if (status == PS_OK)
+        status = subscriptions_count(store);
     roster_deinit(&roster);
     /* The topics' next id must survive: it is what the rows said. */
     sqlite_topics_discard(&store->topics);

@@ -46,15 +46,15 @@ struct sqlite_store {
     uint8_t log_id[LOG_ID_BYTES];
     uint64_t start_count;
     uint64_t next_seq, staged_next_seq;
-    uint64_t subscription_count; /* stored, as the transaction sees it */
-    bool subscriptions_counted;
-    int64_t last_published; /* microseconds; what is committed */
-    int64_t now;            /* the time of this commit */
+    uint64_t subscriptions, staged_subscriptions; /* how many are stored */
+    int64_t last_published;                       /* microseconds; what is committed */
+    int64_t now;                                  /* the time of this commit */
     uint64_t clamped_logged_at;
     int64_t data_version; /* of our last commit */
     /* Without memory SQLite may have dropped its cache, which changes the version as well. */
     bool is_version_lost;
-    enum ps_status failure; /* PS_OK while it works; then it takes no further commit */
+    enum ps_status admitted; /* PS_OK, or why not everything is taken by this commit */
+    enum ps_status failure;  /* PS_OK while it works; then it takes no further commit */
     uint64_t disk_sampled_at;
     uint64_t free_disk_bytes, database_bytes;
 };

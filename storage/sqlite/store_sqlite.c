@@ -100,8 +100,8 @@ static void fill_in(struct store_sqlite_config *config)
 {
 #define DEFAULT(field, value) config->field = config->field == 0 ? (value) : config->field
     DEFAULT(wal_hard_bytes, WAL_HARD_BYTES);
-    DEFAULT(max_topics, MAX_TOPICS);
-    DEFAULT(max_durable, MAX_DURABLE);
+    DEFAULT(limits.max_topics, MAX_TOPICS);
+    DEFAULT(limits.max_durable, MAX_DURABLE);
     DEFAULT(epoch_rows, EPOCH_ROWS);
     DEFAULT(epoch_bytes, EPOCH_BYTES);
     DEFAULT(slice_runs, SLICE_RUNS);

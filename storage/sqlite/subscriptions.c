@@ -74,31 +74,16 @@ static enum ps_status range_of(struct sqlite_store *store, struct span name, boo
     return database_status(rc);
 }
 
-enum ps_status subscription_exists(struct sqlite_store *store, struct span id, struct span filter,
-                                   bool *found)
-{
-    struct stored stored;
-    enum ps_status status = find(store, id, filter, &stored);
-
-    *found = stored.found;
-    return status;
-}
-
-/* Counted once; a transaction that is undone makes it unknown again. */
-static enum ps_status count_subscriptions(struct sqlite_store *store)
+enum ps_status subscriptions_count(struct sqlite_store *store)
 {
     sqlite3_stmt *select = database_statement(&store->db, STATEMENT_COUNT_SUBSCRIPTIONS);
     int rc;
 
-    if (store->subscriptions_counted)
-        return PS_OK;
     if (select == NULL)
         return database_error(&store->db);
     rc = sqlite3_step(select);
-    if (rc == SQLITE_ROW) {
-        store->subscription_count = column_u64(select, 0);
-        store->subscriptions_counted = true;
-    }
+    if (rc == SQLITE_ROW)
+        store->subscriptions = store->staged_subscriptions = column_u64(select, 0);
     sqlite3_reset(select);
     return database_status(rc);
 }
@@ -107,11 +92,11 @@ static enum ps_status create(struct sqlite_store *store, struct store_attach *at
 {
     sqlite3_stmt *insert;
     bool exists;
-    enum ps_status status = count_subscriptions(store);
+    enum ps_status status;
 
-    if (status != PS_OK)
-        return status;
-    if (store->subscription_count >= store->config.max_durable)
+    if (store->admitted == PS_STORAGE_BUSY)
+        return store->admitted;
+    if (store->staged_subscriptions >= store->config.limits.max_durable)
         return PS_LIMIT_EXCEEDED;
     if (attach->start.kind == START_OFFSET && filter_is_exact(attach->filter)) {
         status = range_of(store, attach->filter, &exists, &attach->first, &attach->head);
@@ -131,7 +116,7 @@ static enum ps_status create(struct sqlite_store *store, struct store_attach *at
     status = database_run(&store->db, insert);
     if (status != PS_OK)
         return status;
-    store->subscription_count++;
+    store->staged_subscriptions++;
     attach->created = true;
     attach->subscription_id = (uint64_t)sqlite3_last_insert_rowid(store->db.handle);
     attach->generation = 1;
@@ -251,8 +236,7 @@ enum ps_status subscription_forget(struct sqlite_store *store, struct store_forg
         status = run_with_id(store, STATEMENT_DELETE_SUBSCRIPTION, stored.subscription_id);
     if (status != PS_OK)
         return status;
-    if (store->subscriptions_counted)
-        store->subscription_count--;
+    store->staged_subscriptions--;
     forget->subscription_id = stored.subscription_id;
     return PS_OK;
 }

@@ -8,9 +8,9 @@
 
 struct sqlite_store;
 
-/* Whether it is stored. */
-enum ps_status subscription_exists(struct sqlite_store *store, struct span id, struct span filter,
-                                   bool *found);
+/* At a start: how many are stored. */
+enum ps_status subscriptions_count(struct sqlite_store *store);
+
 enum ps_status subscription_attach(struct sqlite_store *store, struct store_attach *attach);
 enum ps_status subscription_offsets(struct sqlite_store *store, const struct store_offsets *offsets);
 enum ps_status subscription_seek(struct sqlite_store *store, struct store_seek *seek);

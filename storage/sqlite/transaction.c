@@ -43,7 +43,7 @@ void transaction_roll_back(struct sqlite_store *store)
 {
     if (!sqlite3_get_autocommit(store->db.handle))
         database_run(&store->db, database_statement(&store->db, STATEMENT_ROLLBACK));
-    store->subscriptions_counted = false;
+    store->staged_subscriptions = store->subscriptions;
     append_discard(store);
     sqlite_topics_discard(&store->topics);
     epochs_discard(&store->epochs);
@@ -100,6 +100,7 @@ enum ps_status transaction_end(struct sqlite_store *store)
     sqlite3_reset(commit);
     if (rc == SQLITE_DONE) {
         append_promote(store);
+        store->subscriptions = store->staged_subscriptions;
         sqlite_topics_promote(&store->topics);
         epochs_promote(&store->epochs);
         sweeper_promote(&store->sweeper);

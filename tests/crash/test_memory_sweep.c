@@ -117,13 +117,13 @@ static enum ps_status wrapped_reader_new(struct store *store, struct store_reade
     return status;
 }
 
-static enum ps_status wrapped_open(const char *directory, uint64_t max_topics, struct store **store,
-                                   struct store_opened *opened)
+static enum ps_status wrapped_open(const char *directory, const struct store_limits *limits,
+                                   struct store **store, struct store_opened *opened)
 {
     struct wrapped *made = calloc(1, sizeof *made);
     made->base.vtable = &vtable;
     memory_resume();
-    enum ps_status status = sqlite_small_body.open(directory, max_topics, &made->real, opened);
+    enum ps_status status = sqlite_small_body.open(directory, limits, &made->real, opened);
     memory_pause();
     if (status != PS_OK)
         free(made);

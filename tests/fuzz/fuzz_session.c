@@ -478,7 +478,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t look_ns = 1000 * byte(&play);
     struct store *store;
     struct store_opened opened;
-    cr_assert_eq(store_memory_open(0, &store, &opened), PS_OK);
+    cr_assert_eq(store_memory_open(NULL, &store, &opened), PS_OK);
     play.world = world_new_on(&config, model_watch(play.model, store), &opened);
     play.world->look_ns = look_ns;
     for (unsigned i = 0; i < MOST_STEPS && play.at < play.end; i++) {

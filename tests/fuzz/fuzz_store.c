@@ -41,12 +41,12 @@ ssize_t __wrap_getrandom(void *place, size_t size, unsigned flags)
     return (ssize_t)size;
 }
 
-static enum ps_status open_tiny(const char *directory, uint64_t max_topics, struct store **store,
-                                struct store_opened *opened)
+static enum ps_status open_tiny(const char *directory, const struct store_limits *limits,
+                                struct store **store, struct store_opened *opened)
 {
     char error[512];
     struct store_sqlite_config config = {.directory = directory,
-                                         .max_topics = max_topics,
+                                         .limits = *limits,
                                          .epoch_rows = 100,
                                          .slice_runs = 3,
                                          .idle_slice_runs = 7,

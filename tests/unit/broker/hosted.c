@@ -68,7 +68,7 @@ void hosted_start(struct hosted *hosted, const struct server_config *config)
     hosted->config.stopped = stopped_cb;
     hosted->config.ctx = hosted;
     if (config->directory == NULL && config->store == NULL)
-        REQUIRE(store_memory_open(0, &hosted->config.store, &hosted->config.opened) == PS_OK);
+        REQUIRE(store_memory_open(NULL, &hosted->config.store, &hosted->config.opened) == PS_OK);
     signal(SIGPIPE, SIG_IGN);
     uv_sem_init(&hosted->started, 0);
     REQUIRE(uv_thread_create(&hosted->thread, host, hosted) == 0);

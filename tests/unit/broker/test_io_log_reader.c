@@ -36,7 +36,7 @@ static struct fixture *start(void)
 
     current = fixture;
     uv_loop_init(&fixture->loop);
-    cr_assert_eq(store_memory_open(0, &fixture->store, &fixture->opened), PS_OK);
+    cr_assert_eq(store_memory_open(NULL, &fixture->store, &fixture->opened), PS_OK);
     struct log_reader_config config = {
         .loop = &fixture->loop, .store = fixture->store, .completed = completed_cb, .ctx = fixture};
     cr_assert_eq(log_reader_start(&config, &fixture->reader), PS_OK);

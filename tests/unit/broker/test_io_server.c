@@ -503,7 +503,7 @@ static void host_failing(struct hosted *hosted, struct store_vtable *vtable)
     const struct store_vtable own = *vtable;
     struct server_config config = hosted_config();
 
-    cr_assert_eq(store_memory_open(0, &config.store, &config.opened), PS_OK);
+    cr_assert_eq(store_memory_open(NULL, &config.store, &config.opened), PS_OK);
     memory_vtable = config.store->vtable;
     *vtable = *memory_vtable;
     vtable->work = own.work == NULL ? memory_vtable->work : own.work;

@@ -254,7 +254,7 @@ static bool scenario(size_t n, bool once)
     struct broker_config config = {.tail_bytes = 700, .delivery_bytes = 500, .publish_window = 2000};
     struct store *store;
     struct store_opened opened;
-    cr_assert_eq(store_memory_open(0, &store, &opened), PS_OK);
+    cr_assert_eq(store_memory_open(NULL, &store, &opened), PS_OK);
     model = model_new();
     world = world_new_on(&config, model_watch(model, store), &opened);
     for (unsigned i = 0; i < CLIENTS; i++)

@@ -227,7 +227,7 @@ struct world *world_new(const struct broker_config *config)
 {
     struct store *store;
     struct store_opened opened;
-    cr_assert_eq(store_memory_open(0, &store, &opened), PS_OK);
+    cr_assert_eq(store_memory_open(NULL, &store, &opened), PS_OK);
     return world_new_on(config, store, &opened);
 }
 

@@ -6,8 +6,8 @@
 
 struct body {
     const char *name;
-    /* Opens what is in `directory`; max_topics 0: the body's own limit. */
-    enum ps_status (*open)(const char *directory, uint64_t max_topics, struct store **store,
+    /* Opens what is in `directory`. */
+    enum ps_status (*open)(const char *directory, const struct store_limits *limits, struct store **store,
                            struct store_opened *opened);
     uint64_t epoch; /* messages after which the index catches up */
     bool persistent;

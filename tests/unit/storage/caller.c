@@ -131,7 +131,7 @@ static void forget_topics(struct caller *caller)
 static enum ps_status try_open(struct caller *caller)
 {
     enum ps_status status =
-        caller->body->open(caller->directory, caller->max_topics, &caller->store, &caller->opened);
+        caller->body->open(caller->directory, &caller->limits, &caller->store, &caller->opened);
     if (status != PS_OK)
         return status;
     caller->state = caller->opened.state;
@@ -155,9 +155,9 @@ static void close_store(struct caller *caller)
     forget_topics(caller);
 }
 
-void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics)
+void caller_open(struct caller *caller, const struct body *body, struct store_limits limits)
 {
-    *caller = (struct caller){.body = body, .max_topics = max_topics};
+    *caller = (struct caller){.body = body, .limits = limits};
     HOLDS(tmpdir_make(caller->directory), "no directory");
     caller->topics = calloc(CALLER_TOPICS, sizeof *caller->topics);
     open_store(caller);
@@ -197,7 +197,7 @@ void caller_reopen(struct caller *caller)
 void caller_run(const struct body *body, void (*run)(struct caller *caller))
 {
     struct caller caller;
-    caller_open(&caller, body, 0);
+    caller_open(&caller, body, (struct store_limits){0});
     run(&caller);
     caller_close(&caller);
     ASSERT_NO_LEAKS();

@@ -19,7 +19,7 @@ struct known_topic {
 struct caller {
     const struct body *body;
     char directory[64];
-    uint64_t max_topics;
+    struct store_limits limits;
     struct store *store;
     struct store_reader *reader;
     struct store_opened opened;
@@ -33,7 +33,7 @@ extern char test_note[64];
 #define HOLDS(condition, format, ...) cr_assert(condition, format " %s", ##__VA_ARGS__, test_note)
 
 /* Opens a new store of that body in a directory of its own; closing removes it. */
-void caller_open(struct caller *caller, const struct body *body, uint64_t max_topics);
+void caller_open(struct caller *caller, const struct body *body, struct store_limits limits);
 void caller_close(struct caller *caller);
 /* Opens what is in that directory. When that fails there is nothing to close. */
 enum ps_status caller_open_in(struct caller *caller, const struct body *body, const char *directory);

@@ -74,6 +74,28 @@ static void expect_sound(struct sqlite_case *place, int64_t messages)
                  messages);
 }
 
+Test(sqlite_faults, subscriptions_of_a_commit_that_was_undone_do_not_count)
+{
+    struct sqlite_case place;
+    struct store_op attach = {.kind = STORE_ATTACH, .attach = {.id = span_of("s"), .filter = span_of("A")}};
+    fault_vfs_install();
+    sqlite_case_init(&place);
+    place.config.limits.max_durable = 1;
+    sqlite_case_open(&place);
+
+    fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_FULL);
+    cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    cr_assert_eq(attach.status, PS_DISK_FULL);
+    fault_vfs_set(FAULT_WAL_WRITE, UINT64_MAX, SQLITE_OK);
+    cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    cr_assert_eq(attach.status, PS_OK, "%s", ps_status_name(attach.status));
+    attach.attach.id = span_of("another");
+    cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    cr_assert_eq(attach.status, PS_LIMIT_EXCEEDED);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 /* A disk without room from the Nth frame of a commit on: whichever it is, that commit is refused as a whole. */
 Test(sqlite_faults, a_full_disk_refuses_the_commit_and_service_resumes)
 {

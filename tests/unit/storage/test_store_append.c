@@ -210,7 +210,7 @@ STORE_TEST(a_thousand_topics_in_one_commit)
 static void topic_limit(const struct body *body)
 {
     struct caller caller;
-    caller_open(&caller, body, 2);
+    caller_open(&caller, body, (struct store_limits){.max_topics = 2});
     caller_publish(&caller, "A", "1");
     caller_publish(&caller, "B", "1");
     uint64_t mark = caller.state.mark;

@@ -57,7 +57,7 @@ static struct trace live(const struct body *body)
 {
     struct caller caller;
     struct trace trace = {0};
-    caller_open(&caller, body, 0);
+    caller_open(&caller, body, (struct store_limits){0});
     struct store_op attach = attach_op("s", "A", START_BEGINNING, 0);
     cr_assert_eq(caller_do(&caller, &attach), PS_OK);
     for (unsigned i = 0; i < STEPS; i++) {

@@ -70,6 +70,42 @@ STORE_TEST(attaching_only_what_exists_creates_nothing)
     cr_assert_eq(there.attach.subscription_id, made.attach.subscription_id);
 }
 
+/* In one commit or in several, and behind a new start. */
+static void limit_of_stored(const struct body *body)
+{
+    struct caller caller;
+    caller_open(&caller, body, (struct store_limits){.max_durable = 2});
+    struct store_op ops[6] = {attach_op("s", "A", START_NEW, 0),
+                              attach_op("s", "B", START_NEW, 0),
+                              attach_op("s", "C", START_NEW, 0),
+                              attach_op("s", "A", START_NEW, 0),
+                              forget_op("s", "B"),
+                              attach_op("s", "D", START_NEW, 0)};
+
+    caller_commit(&caller, ops, 6);
+    if (body->persistent)
+        caller_reopen(&caller);
+
+    cr_assert_eq(ops[1].status, PS_OK);
+    cr_assert_eq(ops[2].status, PS_LIMIT_EXCEEDED);
+    cr_assert_eq(ops[3].status, PS_OK, "what is there is attached to");
+    cr_assert_eq(ops[5].status, PS_OK, "a forgotten one makes room");
+    struct store_op one_more = attach_op("s", "E", START_NEW, 0), there = attach_op("s", "D", START_NEW, 0);
+    cr_assert_eq(caller_do(&caller, &one_more), PS_LIMIT_EXCEEDED);
+    cr_assert_eq(caller_do(&caller, &there), PS_OK);
+    caller_close(&caller);
+}
+
+Test(memory, subscriptions_beyond_the_limit_are_refused)
+{
+    limit_of_stored(&memory_body);
+}
+
+Test(sqlite, subscriptions_beyond_the_limit_are_refused)
+{
+    limit_of_stored(&sqlite_body);
+}
+
 STORE_TEST(an_offset_behind_the_head_is_refused_with_the_range)
 {
     caller_publish_many(caller, "A", 5);
