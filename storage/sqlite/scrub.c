@@ -374,8 +374,7 @@ static void check_end(const struct pass *pass, sqlite3_stmt *row)
     if (column_u64(row, 4) < scrub->end && seen < next)
         tell(pass, name, at_offset(seen), "offsets %llu to %llu are missing at its end",
              (unsigned long long)seen, (unsigned long long)next - 1);
-    else if (seen > next && topic != NULL && topic->last_seq != 0 && scrub->epoch.number != 0 &&
-             topic->last_seq <= scrub->epoch.last_seq)
+    else if (seen > next && topic != NULL && topic->last_seq != 0 && topic->last_seq <= scrub->epoch.last_seq)
         tell(pass, name, at_offset(next), "next_offset %llu is behind its records", (unsigned long long)next);
 }
 

@@ -161,3 +161,63 @@ Test(no_memory, whoever_is_concerned_is_refused_or_closed_and_the_others_go_on)
     }
     ASSERT_NO_LEAKS();
 }
+
+static void send_two_frames(struct client *client)
+{
+    for (int i = 0; i < 2; i++) {
+        struct message message = {.payload = span_of("x")};
+        struct publish_group group = {span_of("t"), &message, 1};
+        struct client_frame frame = {.kind = CLIENT_PUBLISH, .publish = {&group, 1, 1, false}};
+        client_request(client, &frame);
+    }
+}
+
+/* What could not be encoded for those who follow is read from the log, with everything behind it. */
+Test(no_memory, a_follower_misses_nothing_of_a_burst_that_could_not_be_encoded)
+{
+    bool failed = true;
+    for (size_t n = 0; failed; n++) {
+        cr_assert_lt(n, (size_t)MOST_ALLOCATIONS);
+        struct world *world = world_new(NULL);
+        struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+        struct client *follower = world_connect(world, 1, SESSION_ANY, NULL);
+        subscribe(follower, "t", NULL, START_NEW, 0);
+        publish(publisher, "t", "before");
+        expect_offsets(follower, "t", 0, 1);
+        send_two_frames(publisher);
+
+        memory_fails_after(n);
+        world_commit(world, 2);
+        failed = memory_failed();
+        world_settle(world);
+        skip(publisher);
+        if (publisher->closed) {
+            client_disconnect(publisher);
+            publisher = world_connect(world, 2, SESSION_ANY, NULL);
+        }
+        uint64_t last = publish(publisher, "t", "behind");
+        if (!follower->closed)
+            expect_offsets(follower, "t", 1, last + 1);
+        world_free(world);
+    }
+    ASSERT_NO_LEAKS();
+}
+
+Test(no_memory, a_publication_that_is_given_up_leaves_its_topic_as_it_was)
+{
+    bool failed = true;
+    for (size_t n = 0; failed; n++) {
+        cr_assert_lt(n, (size_t)MOST_ALLOCATIONS);
+        struct world *world = world_new(NULL);
+        struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+        publish_two_topics(client);
+        memory_fails_after(n);
+        publish_two_topics(client);
+        failed = memory_failed();
+        world_settle(world);
+        cr_assert_eq(topics_find(&world->broker->topics, span_of("t/a"))->pending, 0u);
+        cr_assert_eq(topics_find(&world->broker->topics, span_of("t/b"))->pending, 0u);
+        world_free(world);
+    }
+    ASSERT_NO_LEAKS();
+}

@@ -1,0 +1,102 @@
+/* What is refused of subscriptions and acknowledgements, and what is unknown. */
+#include "broker_state.h"
+#include "leaks.h"
+#include "world.h"
+
+#include <criterion/criterion.h>
+
+Test(refusals, an_unknown_outcome_of_an_attach_is_told_as_one)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client_frame attach = subscribe_frame("A", "s1");
+
+    client_request(client, &attach);
+    world->next_commit = PS_UNKNOWN;
+    world_commit(world, 1);
+    const struct server_frame *answer = client_next(client);
+    cr_assert_not_null(answer);
+    cr_assert(answer->error.unknown, "%s", ps_status_name(answer->error.status));
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(refusals, an_unknown_outcome_of_a_seek_is_told_as_one)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client_frame seek = {
+        .kind = CLIENT_SEEK,
+        .seek = {.durable_id = span_of("s1"), .filter = span_of("A"), .to = {.kind = START_BEGINNING}}};
+
+    subscribe(client, "A", "s1", START_NEW, 0);
+    client_request(client, &seek);
+    world->next_commit = PS_UNKNOWN;
+    world_commit(world, 1);
+    const struct server_frame *answer = client_next(client);
+    cr_assert_not_null(answer);
+    cr_assert(answer->error.unknown, "%s", ps_status_name(answer->error.status));
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(refusals, an_acknowledgement_of_another_log_moves_nothing)
+{
+    static const uint8_t other[LOG_ID_BYTES] = {1, 2, 3};
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, {other, sizeof other}}};
+
+    publish_many(publisher, "A", 3);
+    expect_offsets(client, "A", 0, 3);
+    client_request(client, &ack);
+    world_settle(world);
+    client_expect_error(client, PS_LOG_CHANGED);
+    ack.ack.log_id = (struct span){world->opened.log_id, LOG_ID_BYTES};
+    client_request(client, &ack);
+    world_settle(world);
+    client_expect(client, SERVER_DONE);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+/* Names come from the network: they are matched only when they are names. */
+Test(refusals, an_acknowledgement_of_no_topic_is_refused)
+{
+    static const char *const names[] = {"", "a/+", "#", "a\nb"};
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "#", "s1", START_NEW, 0);
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of(names[i]), 1, SPAN_ABSENT}};
+
+        client_request(client, &ack);
+        world_settle(world);
+        client_expect_error(client, PS_OUT_OF_RANGE);
+    }
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(refusals, a_smaller_credit_takes_none_back)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame frame = subscribe_frame("A", NULL);
+
+    frame.subscribe.credit_messages = 10;
+    frame.subscribe.credit_bytes = 10000;
+    client_request(client, &frame);
+    world_settle(world);
+    uint64_t number = client_expect(client, SERVER_SUBSCRIBED)->subscribed.subscription;
+    client_send(client, &(struct client_frame){.kind = CLIENT_CREDIT, .credit = {number, 5, 20000}});
+    client_send(client, &(struct client_frame){.kind = CLIENT_CREDIT, .credit = {number, 10, 5}});
+    publish_many(publisher, "A", 12);
+    expect_offsets(client, "A", 0, 10);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
