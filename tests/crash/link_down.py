@@ -2,8 +2,9 @@
 
 To be run in a network namespace of its own, which an ordinary user may make:
 
-    unshare -rn python3 link_down.py [PSBROKER]
+    unshare -rn python3 link_down.py [--timed] [PSBROKER]
 """
+import argparse
 import fcntl
 import socket
 import struct
@@ -28,11 +29,19 @@ def loopback(up):
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sh14x", b"lo", flags))
 
 
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--timed", action="store_true", help="judge how long it took; for a machine that does little else")
+    parser.add_argument("psbroker", nargs="?", help="the broker's program (PSBROKER in the environment)")
+    return parser.parse_args()
+
+
 def main():
+    given = arguments()
     loopback(True)
     with tempfile.TemporaryDirectory(prefix="psbroker-test.") as place:
         broker = Broker(place + "/data", "--ping-interval", f"{INTERVAL:.0f}s",
-                        program=sys.argv[1] if len(sys.argv) > 1 else None)
+                        program=given.psbroker)
         try:
             peers = [Wire(broker.port) for _ in range(PEERS)]
             for peer in peers:
@@ -45,7 +54,7 @@ def main():
             with Wire(broker.port) as client:
                 assert client.publish("t", "x")[0].first_offset == 0
                 assert client.info().subscriptions == 0
-            assert took < 2.75 * INTERVAL, f"given up after {took:.1f} s, two intervals are {2 * INTERVAL} s"
+            assert not given.timed or took < 2.75 * INTERVAL, f"given up after {took:.1f} s, two intervals are {2 * INTERVAL} s"
             assert broker.terminate() == 0, broker.err
         finally:
             broker.end()

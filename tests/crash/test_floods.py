@@ -1,4 +1,4 @@
-"""Floods (floods.py), a few rounds of each on one broker.
+"""Floods (floods.py, floods_unread.py), a few rounds of each on one broker.
 
 With sanitizers one round: memory is not judged, since they keep what was freed. The optimized build does that.
 
@@ -9,7 +9,9 @@ import random
 import subprocess
 import sys
 
+import flood_site
 import floods
+import floods_unread
 import tap
 
 from psbroker_test import Case
@@ -19,20 +21,20 @@ class Floods(Case):
     def flood(self, flood):
         seed = int(os.environ.get("PSBROKER_SEED") or random.SystemRandom().randrange(1 << 32))
         print(f"# seed {seed}")
-        site = floods.Site(flood, self.dir, seed)
+        site = flood_site.Site(flood, self.dir, seed)
         self.addCleanup(site.end)
         rounds = 1 if site.sanitized else flood.rounds
         for _ in range(int(os.environ.get("ROUNDS") or rounds)):
             site.round()
         site.finish()
-        memory = ", ".join(f"{resident / floods.MIB:.1f}" for resident, _ in site.rounds)
+        memory = ", ".join(f"{resident / flood_site.MIB:.1f}" for resident, _ in site.rounds)
         print(f"# {site.faults} faults, {site.acknowledged} acknowledged messages, MiB after each round: {memory}")
 
     def test_descriptors(self):
         self.flood(floods.Descriptors())
 
     def test_half_open(self):
-        self.flood(floods.HalfOpen())
+        self.flood(floods_unread.HalfOpen())
 
     def test_link_down(self):
         """The same in a network of its own, where that takes no further rights."""
@@ -53,7 +55,7 @@ class Floods(Case):
         self.flood(floods.DecodeBombs())
 
     def test_stopped_consumers(self):
-        self.flood(floods.StoppedConsumers())
+        self.flood(floods_unread.StoppedConsumers())
 
     def test_topics(self):
         self.flood(floods.Topics())
@@ -62,7 +64,7 @@ class Floods(Case):
         self.flood(floods.LargeFrames())
 
     def test_unread_replies(self):
-        self.flood(floods.UnreadReplies())
+        self.flood(floods_unread.UnreadReplies())
 
 
 if __name__ == "__main__":
