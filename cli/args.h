@@ -37,6 +37,7 @@ struct args {
     enum psc_start start;
     uint64_t start_value;
     bool exit_at_end, has_count, no_newline;
+    bool salvage; /* dump: leaves out what is damaged and goes on */
     uint64_t count;
     uint64_t idle_timeout_ms; /* 0: none */
 

@@ -2,6 +2,8 @@
 #include "args.h"
 
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 static bool set(struct args *args, enum bench_option which, const char *option, const char *value)
 {
@@ -23,13 +25,47 @@ static bool set(struct args *args, enum bench_option which, const char *option, 
         return set(args, which, option, value);                                                              \
     }
 NUMBER(args_set_messages, BENCH_MESSAGES)
-NUMBER(args_set_size, BENCH_SIZE)
 NUMBER(args_set_topics, BENCH_TOPICS)
 NUMBER(args_set_clients, BENCH_CLIENTS)
 NUMBER(args_set_subscribers, BENCH_SUBSCRIBERS)
 NUMBER(args_set_window, BENCH_WINDOW)
 NUMBER(args_set_rate, BENCH_RATE)
 #undef NUMBER
+
+/* Digits, and K or M for 1024 of the next smaller. */
+static bool bytes(const char *value, uint64_t *number)
+{
+    static const struct {
+        const char *unit;
+        uint64_t factor;
+    } units[] = {{"", 1}, {"K", 1024}, {"M", 1024 * 1024}};
+    size_t digits = strspn(value, "0123456789");
+    char text[24];
+
+    if (digits >= sizeof text)
+        return false;
+    memcpy(text, value, digits);
+    text[digits] = '\0';
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcasecmp(value + digits, units[i].unit) == 0)
+            return args_number(text, number) && !__builtin_mul_overflow(*number, units[i].factor, number);
+    }
+    return false;
+}
+
+bool args_set_size(struct args *args, const char *option, const char *value)
+{
+    uint64_t size;
+
+    if (!bytes(value, &size)) {
+        snprintf(args->error, sizeof args->error,
+                 "%s: \"%s\" is not a number of bytes, such as 100, 16K or 1M", option, value);
+        return false;
+    }
+    args->bench.value[BENCH_SIZE] = size;
+    args->bench.given[BENCH_SIZE] = true;
+    return true;
+}
 
 bool args_set_duration(struct args *args, const char *option, const char *value)
 {

@@ -113,8 +113,8 @@ static bool combine(const struct bench_plan *plan, const struct bench_options *o
     if (options->one_topic && plan->mode != BENCH_REPLAY)
         return wrong(complaint, "--one-topic is for bench replay");
     if (plan->live && plan->size < BENCH_STAMP_BYTES)
-        return wrong(complaint, "--size: bench %s needs %d bytes for the time in the payload", plan->name,
-                     BENCH_STAMP_BYTES);
+        return wrong(complaint, "--size %zu: bench %s needs at least %d bytes, for the time in the payload",
+                     plan->size, plan->name, BENCH_STAMP_BYTES);
     if ((uint64_t)plan->window * plan->clients > BENCH_MOST_IN_FLIGHT)
         return wrong(complaint, "--window times --clients: at most %d messages in flight",
                      BENCH_MOST_IN_FLIGHT);

@@ -5,6 +5,8 @@
  * omission). A publication's slot holds that time until its answer. */
 #include "bench.h"
 
+#include <stdio.h>
+
 enum { BURST = 4096 };
 
 static void acknowledged(struct bench *bench, const struct bench_slot *slot)
@@ -65,6 +67,22 @@ static void stamp(char *payload, uint64_t time)
         payload[i] = "0123456789abcdef"[time & 15];
 }
 
+static void refuse(struct bench *bench, enum ps_status status)
+{
+    struct psc_error error = {
+        .status = status, .text = ps_status_text(status), .retryable = ps_status_retryable(status)};
+    char subject[64];
+
+    snprintf(subject, sizeof subject, "--size %zu", bench->plan->size);
+    bench->asked++; /* and answered */
+    bench->refused++;
+    if (status == PS_MESSAGE_TOO_LARGE) {
+        error.limit_name = bytes_of("max_message");
+        error.limit_value = bench->run->max_message;
+    }
+    bench_stop(bench, run_report(bench->run, status == PS_MESSAGE_TOO_LARGE ? subject : NULL, &error));
+}
+
 /* False: the window is full, or it failed. */
 static bool publish(struct bench *bench, struct bench_publisher *publisher)
 {
@@ -85,11 +103,8 @@ static bool publish(struct bench *bench, struct bench_publisher *publisher)
         bench->asked++;
         return true;
     }
-    if (status != PS_LIMIT_EXCEEDED && status != PS_CONNECTION_LOST) {
-        bench->asked++; /* and answered */
-        bench->refused++;
-        bench_stop(bench, report_status(bench->run->args->json, NULL, status));
-    }
+    if (status != PS_LIMIT_EXCEEDED && status != PS_CONNECTION_LOST)
+        refuse(bench, status);
     return false;
 }
 

@@ -6,6 +6,7 @@
 #include "command.h"
 #include "input.h"
 #include "load_line.h"
+#include "names.h"
 #include "run.h"
 
 #include <errno.h>
@@ -23,7 +24,9 @@ struct load {
     struct load_line held; /* that the full window did not take */
     bool holding;
     uint64_t asked, answered, acknowledged, refused, unknown, unsent; /* asked - answered: in flight */
-    uint64_t worst_line; /* the first that is wrong or refused; 0: none */
+    uint64_t worst_line;   /* the first that is wrong or refused; 0: none */
+    uint64_t missing_line; /* the lowest that is not stored; 0: none */
+    uint64_t stored_line;  /* the highest that is */
     int worst_code;
     int lost_code;       /* the connection's end; 0: it holds */
     int ending;          /* a signal's exit code; 0: none came */
@@ -51,18 +54,49 @@ static int exit_code(const struct load *load)
     return load->ending;
 }
 
+static void missing(struct load *load, uint64_t line)
+{
+    if (load->missing_line == 0 || line < load->missing_line)
+        load->missing_line = line;
+}
+
+/* Where to go on. Of unknown ones nothing is said: whether they are stored, only a look can tell; and what got another
+ * offset than expected is stored. */
+static void tell_way_on(const struct load *load)
+{
+    bool interrupted = load->has_input && load->worst_line == 0;
+    uint64_t line = load->missing_line;
+
+    if (line == 0 && interrupted)
+        line = load->input.lines.number + 1;
+    if (line == 0 || load->unknown != 0 || load->args->quiet)
+        return;
+    if (line > load->stored_line)
+        report("line %" PRIu64 " and what follows is not stored: when that is mended, tail -n +%" PRIu64
+               " FILE | psctl load goes on",
+               line, line);
+    else
+        report("line %" PRIu64 " is not stored, some behind it are, to line %" PRIu64
+               ": loading again from there would store those twice",
+               line, load->stored_line);
+}
+
 static void finish(struct load *load)
 {
     int code = exit_code(load);
 
     if (run_over(load->run))
         return;
-    if (load->holding)
+    if (load->holding) {
         load->unsent++;
+        missing(load, load->input.lines.number);
+    }
     if (code != EXIT_OK)
         report("%" PRIu64 " acknowledged, %" PRIu64 " refused, %" PRIu64 " unknown, %" PRIu64
                " read and not sent (%d)",
                load->acknowledged, load->refused, load->unknown, load->unsent, code);
+    if (code != EXIT_OK)
+        tell_way_on(load);
     else if (!load->args->quiet)
         report("%" PRIu64 " loaded", load->acknowledged);
     run_end(load->run, code);
@@ -84,14 +118,17 @@ static void finish_when_answered(struct load *load)
 /* Only the first line that was wrong is told and decides the exit code. */
 static void complain(struct load *load, uint64_t line, const struct psc_error *error)
 {
-    char subject[64];
+    char subject[640];
 
     stop(load);
     if (load->worst_line != 0)
         return;
     load->worst_line = line;
     load->worst_code = (int)exit_of(error->status, error->retryable);
-    snprintf(subject, sizeof subject, "line %" PRIu64, line);
+    if (error->topic.data != NULL)
+        snprintf(subject, sizeof subject, "line %" PRIu64 ", %s", line, report_quoted(error->topic));
+    else
+        snprintf(subject, sizeof subject, "line %" PRIu64, line);
     report_error(load->args->json, subject, error);
 }
 
@@ -107,12 +144,18 @@ static void complain_text(struct load *load, uint64_t line, int code, const char
 
 static void complain_status(struct load *load, uint64_t line, struct psc_bytes topic, enum ps_status status)
 {
+    char sentence[NAME_SENTENCE_BYTES];
     struct psc_error error = {.status = status,
-                              .text = ps_status_text(status),
+                              .text = name_sentence(topic, status, sentence),
                               .retryable = ps_status_retryable(status),
                               .topic = topic};
 
+    if (status == PS_MESSAGE_TOO_LARGE) {
+        error.limit_name = bytes_of("max_message");
+        error.limit_value = load->run->max_message;
+    }
     load->refused++;
+    missing(load, line);
     complain(load, line, &error);
 }
 
@@ -137,6 +180,7 @@ static void published_cb(const struct psc_error *error, uint64_t offset, void *d
     load->answered++;
     if (error == NULL) {
         load->acknowledged++;
+        load->stored_line = ticket->line > load->stored_line ? ticket->line : load->stored_line;
         check_offset(load, ticket, offset);
     } else if (error->status == PS_UNKNOWN) {
         load->unknown++;
@@ -144,9 +188,11 @@ static void published_cb(const struct psc_error *error, uint64_t offset, void *d
     } else if (error->status == PS_CONNECTION_LOST || error->status == PS_CONNECT_FAILED ||
                error->status == PS_CANCELLED) {
         load->unsent++;
+        missing(load, ticket->line);
         stop(load);
     } else {
         load->refused++;
+        missing(load, ticket->line);
         complain(load, ticket->line, error);
     }
     free(ticket);
@@ -182,6 +228,7 @@ static void take_line(struct load *load, struct psc_bytes text)
     if (text.size == 0)
         return;
     if (!load_line_parse(&load->held, text, error)) {
+        missing(load, load->input.lines.number);
         complain_text(load, load->input.lines.number, EXIT_USAGE, error);
         return;
     }

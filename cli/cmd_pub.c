@@ -113,6 +113,8 @@ static void report_outcome(struct pub *pub)
     }
     if (pub->source == LINES && exit_code(pub) != EXIT_OK)
         report_lines(pub);
+    else if (pub->source == LINES && pub->answered == 0 && !pub->counting && !pub->args->quiet)
+        report("nothing published: the input has no lines");
 }
 
 static void finish(struct pub *pub)
@@ -470,7 +472,9 @@ static const char *choose_source(struct pub *pub)
         return "--nul needs --lines";
     if (dash || args->file != NULL || standard_input_flows() || (args->lines && isatty(STDIN_FILENO)))
         return NULL;
-    return "MESSAGE is missing: give one, pipe it in, or - to read standard input";
+    return args->lines
+               ? "lines are missing: pipe them in, name a --file, or - to read standard input whatever it is"
+               : "MESSAGE is missing: give one, pipe it in, or - to read standard input";
 }
 
 int cmd_pub(const struct args *args)

@@ -36,6 +36,7 @@ struct shell {
     struct lines typed;    /* lines from the prompt */
     struct text line;      /* the one being carried out */
     struct script_line command;
+    uint64_t number; /* of its line */
     bool busy, listing;
     unsigned attaching; /* stored subscriptions not answered yet */
     struct feed *asked; /* the one whose answer a sub waits for */
@@ -59,9 +60,32 @@ static void answered(struct shell *shell)
     go_on(shell);
 }
 
-static void refused(struct shell *shell, enum ps_status status)
+static const char *source_of(const struct shell *shell)
 {
-    report_name(shell->args->json, shell->command.topic, status);
+    return shell->state == SHELL_FROM_FILE ? shell->args->file : "standard input";
+}
+
+/* At a prompt it is plain which line is meant. */
+static void complain(const struct shell *shell, const struct psc_error *error)
+{
+    const char *topic = report_quoted(shell->command.topic);
+    struct text subject = {0};
+
+    if (shell->prompt == NULL)
+        text_format(&subject, "%s, line %" PRIu64 ": ", source_of(shell), shell->number);
+    text_put(&subject, topic);
+    report_error(shell->args->json, text_string(&subject), error);
+    text_deinit(&subject);
+}
+
+static void refused(const struct shell *shell, enum ps_status status)
+{
+    char sentence[NAME_SENTENCE_BYTES];
+    struct psc_error error = {.status = status,
+                              .text = name_sentence(shell->command.topic, status, sentence),
+                              .retryable = ps_status_retryable(status)};
+
+    complain(shell, &error);
 }
 
 static void published_cb(const struct psc_error *error, uint64_t offset, void *data)
@@ -71,7 +95,7 @@ static void published_cb(const struct psc_error *error, uint64_t offset, void *d
     if (receiver_leaving(&shell->receiver))
         return;
     if (error != NULL)
-        report_error(shell->args->json, report_quoted(shell->command.topic), error);
+        complain(shell, error);
     else if (!shell->args->quiet)
         report("published to %s at offset %" PRIu64, report_quoted(shell->command.topic), offset);
     answered(shell);
@@ -84,7 +108,7 @@ static void removed_cb(const struct psc_error *error, void *data)
     if (receiver_leaving(&shell->receiver))
         return;
     if (error != NULL)
-        report_error(shell->args->json, report_quoted(shell->command.topic), error);
+        complain(shell, error);
     else if (!shell->args->quiet)
         report("unsubscribed from %s", report_quoted(shell->command.topic));
     answered(shell);
@@ -187,9 +211,7 @@ static void wait_cb(uv_timer_t *timer)
 
 static void cannot_read(struct shell *shell, uint64_t number, const char *why)
 {
-    const char *source = shell->state == SHELL_FROM_FILE ? shell->args->file : "standard input";
-
-    report("%s, line %" PRIu64 ": %s: %s", source, number, why,
+    report("%s, line %" PRIu64 ": %s: %s", source_of(shell), number, why,
            report_quoted((struct psc_bytes){shell->line.data, text_size(&shell->line)}));
     if (shell->prompt == NULL)
         receiver_finish(&shell->receiver, EXIT_USAGE);
@@ -200,6 +222,7 @@ static void take_line(struct shell *shell, struct psc_bytes line, uint64_t numbe
     text_take(&shell->line, text_size(&shell->line));
     text_bytes(&shell->line, line);
     line = (struct psc_bytes){text_string(&shell->line), text_size(&shell->line)};
+    shell->number = number;
     const char *wrong = script_parse(line, shell->state == SHELL_FROM_FILE, &shell->command);
     if (wrong != NULL) {
         cannot_read(shell, number, wrong);
@@ -372,8 +395,10 @@ static void attached(struct feed *feed, bool again)
 {
     struct shell *shell = feed->receiver->data;
 
-    if (again)
+    if (again) {
+        receiver_tell_anew(feed);
         return;
+    }
     if (!shell->args->quiet)
         report(shell->state == SHELL_ATTACHING ? "attached %s, which is stored" : "subscribed to %s",
                report_quoted(bytes_of(feed->filter)));
@@ -389,7 +414,10 @@ static void over(struct feed *feed, const struct psc_error *reason)
 {
     struct shell *shell = feed->receiver->data;
 
-    report_error(shell->args->json, report_quoted(bytes_of(feed->filter)), reason);
+    if (feed == shell->asked)
+        complain(shell, reason);
+    else
+        report_error(shell->args->json, report_quoted(bytes_of(feed->filter)), reason);
     if (shell->state == SHELL_ATTACHING && !feed->attached) {
         one_stored_less(shell);
     } else if (feed == shell->asked) {

@@ -6,6 +6,7 @@
 #include "command.h"
 #include "names.h"
 #include "receiver.h"
+#include "salvage.h"
 #include "span.h"
 #include "topic.h"
 
@@ -16,6 +17,7 @@ struct sub {
     struct run *run;
     const struct args *args;
     struct receiver receiver;
+    struct salvage salvage;
     unsigned attached; /* feeds that are */
     unsigned listed;   /* stored subscriptions found */
     bool listing, running;
@@ -100,8 +102,10 @@ static void attached(struct feed *feed, bool again)
 {
     struct sub *sub = feed->receiver->data;
 
-    if (again)
+    if (again) {
+        receiver_tell_anew(feed);
         return;
+    }
     if (!feed->created && feed->durable && sub->args->start_option != NULL && !sub->args->quiet)
         report("%s is stored already and goes on at its committed offset: %s is ignored",
                report_quoted(bytes_of(feed->filter)), sub->args->start_option);
@@ -111,16 +115,61 @@ static void attached(struct feed *feed, bool again)
         ready(sub);
 }
 
+/* A durable one can be moved behind the damage, another be made there. */
+static void tell_way_on(const struct sub *sub, const struct feed *feed, const struct psc_error *reason)
+{
+    const char *topic = report_quoted(reason->topic);
+    uint64_t behind = reason->offset_from + 1;
+
+    if (reason->topic.data == NULL || !reason->has_range || sub->args->quiet)
+        return;
+    if (feed->durable && filter_is_exact(span_of(feed->filter)))
+        report("psctl subs seek %s -i %s --to-offset %" PRIu64
+               " goes on behind it; psctl verify finds all damage",
+               topic, report_quoted(bytes_of(sub->args->id)), behind);
+    else
+        report("psctl sub %s --from-offset %" PRIu64 " goes on behind it; psctl verify finds all damage",
+               topic, behind);
+}
+
+static void fail(struct sub *sub, const struct feed *feed, const struct psc_error *reason)
+{
+    const char *subject = reason->topic.data != NULL ? NULL : report_quoted(bytes_of(feed->filter));
+    int code = run_report(sub->run, subject, reason);
+
+    if (reason->status == PS_DAMAGED)
+        tell_way_on(sub, feed, reason);
+    else if (reason->status == PS_LOG_CHANGED && !sub->args->quiet)
+        report("offsets known from the log before mean nothing in this one: begin anew, as with "
+               "--from-beginning");
+    finish(sub, code);
+}
+
+static void all_over(struct sub *sub)
+{
+    if (salvage_next(&sub->salvage, &sub->receiver))
+        return;
+    if (sub->salvage.damaged == 0) {
+        finish(sub, EXIT_OK);
+        return;
+    }
+    report("%" PRIu64 " messages printed, %" PRIu64
+           " left out because they are damaged (%d); psctl verify lists all damage",
+           sub->receiver.printed, sub->salvage.damaged, EXIT_DAMAGED);
+    finish(sub, EXIT_DAMAGED);
+}
+
 static void over(struct feed *feed, const struct psc_error *reason)
 {
     struct sub *sub = feed->receiver->data;
+    bool harmed = sub->args->salvage && salvage_take(&sub->salvage, feed, reason);
 
     if (reason->status == PS_CONNECTION_LOST && !sub->run->told)
         return; /* lost() follows and says why */
-    if (reason->status != PS_END_REACHED)
-        finish(sub, run_report(sub->run, report_quoted(bytes_of(feed->filter)), reason));
+    if (reason->status != PS_END_REACHED && !harmed)
+        fail(sub, feed, reason);
     else if (sub->receiver.live_count == 0)
-        finish(sub, EXIT_OK);
+        all_over(sub);
 }
 
 static void printed(struct receiver *receiver)
@@ -137,7 +186,7 @@ static void caught_up(struct receiver *receiver)
 {
     struct sub *sub = receiver->data;
 
-    if (sub->args->exit_at_end && sub->running)
+    if (sub->args->exit_at_end && sub->running && !sub->args->salvage)
         finish(sub, EXIT_OK);
 }
 
@@ -196,6 +245,7 @@ static void begin(struct run *run)
     sub->idle.data = sub;
     receiver_init(&sub->receiver, run, &hooks, sub);
     sub->receiver.aim_at_start = sub->args->exit_at_end;
+    sub->receiver.keep_starts = sub->args->salvage;
     for (unsigned i = 0; i < sub->args->operand_count; i++)
         subscribe(sub, bytes_of(sub->args->operands[i]), false);
     if (sub->args->operand_count != 0)
@@ -291,5 +341,6 @@ int cmd_sub(const struct args *args)
         return code;
     code = run_command(args, &hooks, &sub, true);
     receiver_deinit(&sub.receiver);
+    salvage_deinit(&sub.salvage);
     return code;
 }

@@ -93,17 +93,20 @@ const struct command command_table[] = {
      "message before\n"
      "that place in commit order is in it. To restore, put it as psbroker.db into an empty data directory.",
      "psctl backup 2026-01-31.db", cmd_backup},
-    {COMMAND_SHELL, "shell", NULL, "", 0, 0, "run a file of commands, then commands from the keyboard",
+    {COMMAND_SHELL, "shell", NULL, "[-i ID] [-f FILE]", 0, 0,
+     "run a file of commands, then commands from the keyboard",
      "A line of the file is SECONDS, then one of: sub TOPIC [new|OFFSET], unsub TOPIC, pub TOPIC MESSAGE.\n"
      "SECONDS are waited first and may be fractional; from the keyboard a line is the command alone.\n"
      "Blank lines, and those that begin with #, are skipped; at the keyboard there are help and quit too.\n"
      "A new subscription starts at the beginning of its topics. With -i it is stored, and stays stored until "
      "unsub.\n"
      "No message is printed twice until its subscription ends: sub after unsub prints from the start again.\n"
-     "A file is read while it runs, for it may be a pipe: when a line cannot be read, those before it were "
-     "carried\n"
-     "out. It ends with 2.",
-     "psctl shell -i s1 -f commands.txt", cmd_shell},
+     "What the broker or psctl refuses is told with its line, and the next line follows. A file is read "
+     "while it "
+     "runs,\n"
+     "for it may be a pipe: when a line cannot be understood, those before it were carried out. It ends with "
+     "2.",
+     "psctl shell -i s1 -f commands.txt\n  printf 'sub A\\npub A hello\\n' | psctl shell", cmd_shell},
     {COMMAND_DUMP, "dump", NULL, "[FILTER...]", 0, ARGS_MAX_OPERANDS,
      "print everything kept as JSON, a message a line, to load it elsewhere",
      "From the first message kept to what is the end now; without a FILTER, of all topics. A topic's "
@@ -178,7 +181,8 @@ const struct option option_table[] = {
     {0, "check-offsets", NULL, 1 << COMMAND_LOAD, args_set_check_offsets,
      "end when an offset is not that of the line", 0},
     {0, "messages", "N", BENCH, args_set_messages, "publish so many (1000000; fanout 100000)", 0},
-    {0, "size", "BYTES", BENCH, args_set_size, "payload of each message (100)", 0},
+    {0, "size", "BYTES", BENCH, args_set_size,
+     "payload of each message, such as 16K; at most the broker's max_message (100)", 0},
     {0, "topics", "N", BENCH, args_set_topics, "spread over so many topics at random (1)", 0},
     {0, "clients", "N", BENCH, args_set_clients, "publishing connections (1)", 0},
     {0, "subscribers", "N", BENCH, args_set_subscribers,

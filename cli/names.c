@@ -34,16 +34,24 @@ const char *name_rule(struct psc_bytes name, enum ps_status status)
                                   : "# may only be the last level";
 }
 
-int report_name(bool json, struct psc_bytes name, enum ps_status status)
+const char *name_sentence(struct psc_bytes name, enum ps_status status, char sentence[NAME_SENTENCE_BYTES])
 {
     const char *text = ps_status_text(status), *rule = name_rule(name, status);
-    char sentence[160];
 
     if (rule != text)
-        snprintf(sentence, sizeof sentence, "%s: %s", text, rule);
+        snprintf(sentence, NAME_SENTENCE_BYTES, "%s: %s", text, rule);
     else
-        snprintf(sentence, sizeof sentence, "%s", text);
-    struct psc_error error = {.status = status, .text = sentence, .retryable = ps_status_retryable(status)};
+        snprintf(sentence, NAME_SENTENCE_BYTES, "%s", text);
+    return sentence;
+}
+
+int report_name(bool json, struct psc_bytes name, enum ps_status status)
+{
+    char sentence[NAME_SENTENCE_BYTES];
+    struct psc_error error = {.status = status,
+                              .text = name_sentence(name, status, sentence),
+                              .retryable = ps_status_retryable(status)};
+
     return report_error(json, report_quoted(name), &error);
 }
 

@@ -200,12 +200,19 @@ void positions_resume_end(struct positions *positions, unsigned feed)
     }
 }
 
+void positions_give_up(struct positions *positions, unsigned feed)
+{
+    for (struct cursor *at = positions->cursors; at != NULL && positions->targets != 0; at = at->next) {
+        if (at->feed == feed)
+            positions_aim(positions, at, 0);
+    }
+}
+
 void positions_retire(struct positions *positions, unsigned feed)
 {
+    positions_give_up(positions, feed);
     for (struct cursor *cursor = positions->cursors; cursor != NULL; cursor = cursor->next) {
-        if (cursor->feed != feed)
-            continue;
-        positions_aim(positions, cursor, 0);
-        cursor->retired = true;
+        if (cursor->feed == feed)
+            cursor->retired = true;
     }
 }

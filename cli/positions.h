@@ -58,7 +58,10 @@ void positions_aim(struct positions *positions, struct cursor *cursor, uint64_t 
 void positions_resumed(struct positions *positions, struct cursor *cursor, uint64_t offset);
 void positions_resume_end(struct positions *positions, unsigned feed);
 
-/* The feed is over: nothing of it is aimed at or counts as printed. */
+/* The feed is over: nothing of it is aimed at any more, what it printed still counts. */
+void positions_give_up(struct positions *positions, unsigned feed);
+
+/* The same, and nothing of it counts as printed either. */
 void positions_retire(struct positions *positions, unsigned feed);
 
 #endif

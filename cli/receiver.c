@@ -80,18 +80,26 @@ static void push(struct receiver *receiver, struct receiver_record record)
         record;
 }
 
+/* The newest feeds come first, so those that are over behind them are not looked at. */
 static void give_back(struct receiver *receiver)
 {
-    for (struct feed *feed = receiver->feeds; feed != NULL; feed = feed->next) {
-        if (feed->consumed_messages != 0 && feed->handle != NULL)
+    unsigned left = receiver->live_count;
+
+    for (struct feed *feed = receiver->feeds; feed != NULL && left != 0; feed = feed->next) {
+        if (feed->handle == NULL)
+            continue;
+        left--;
+        if (feed->consumed_messages != 0)
             psc_consumed(feed->handle, feed->consumed_messages, feed->consumed_bytes);
         feed->consumed_messages = feed->consumed_bytes = 0;
     }
 }
 
+/* What was printed in another log is not acknowledged in this one. */
 static void acknowledge(struct feed *feed, struct cursor *cursor)
 {
-    if (!feed->durable || feed->handle == NULL || cursor->told == cursor->written)
+    if (!feed->durable || feed->handle == NULL || cursor->told == cursor->written ||
+        cursor->feed != feed->number)
         return;
     cursor->told = cursor->written;
     psc_ack(feed->handle, cursor_topic(cursor), cursor->written, NULL, NULL);
@@ -204,6 +212,13 @@ static void resume_starts(struct feed *feed, const struct psc_topic_start *start
     positions_resume_end(positions, feed->number);
 }
 
+/* The log is another: its offsets name other messages, so nothing of them was printed. */
+static void begin_anew(struct feed *feed)
+{
+    positions_retire(&feed->receiver->positions, feed->number);
+    feed->number = feed->receiver->numbers++;
+}
+
 static void take_measure(struct feed *feed, const struct psc_topic_start *starts, size_t count)
 {
     feed->topics = count;
@@ -228,15 +243,18 @@ static void subscribed_cb(struct psc_subscription *subscription, bool created,
     (void)subscription;
     if (receiver_leaving(receiver))
         return;
-    if (again) {
+    feed->created = created;
+    if (again && created) {
+        begin_anew(feed);
+    } else if (again) {
         resume_starts(feed, starts, count);
     } else {
         feed->attached = true;
-        feed->created = created;
         take_measure(feed, starts, count);
-        if (receiver->keep_starts || (receiver->aim_at_start && feed->durable))
-            keep_starts(feed, starts, count);
     }
+    bool begins = !again || created;
+    if (begins && (receiver->keep_starts || (receiver->aim_at_start && feed->durable)))
+        keep_starts(feed, starts, count);
     if (receiver->hooks->attached != NULL)
         receiver->hooks->attached(feed, again);
     if (again)
@@ -272,9 +290,11 @@ static void ended_cb(struct psc_subscription *subscription, const struct psc_err
     struct receiver *receiver = feed->receiver;
     size_t targets = receiver->positions.targets;
 
+    /* What a feed printed that ended by itself still makes later twins of it. */
+    bool by_itself = reason->status == PS_END_REACHED || reason->status == PS_DAMAGED;
+
     (void)subscription;
-    /* What an ended temporary feed printed still makes later twins of it. */
-    if (reason->status == PS_END_REACHED) {
+    if (by_itself) {
         feed->handle = NULL;
         receiver->live_count--;
     } else {
@@ -284,6 +304,8 @@ static void ended_cb(struct psc_subscription *subscription, const struct psc_err
         return;
     if (receiver->hooks->over != NULL)
         receiver->hooks->over(feed, reason);
+    if (by_itself)
+        positions_give_up(&receiver->positions, feed->number);
     tell_caught_up(receiver, targets);
 }
 
@@ -303,9 +325,17 @@ void receiver_lost(struct receiver *receiver, const struct psc_error *error, int
 
 void receiver_back(struct receiver *receiver)
 {
-    if (receiver->away)
+    if (receiver->away && !receiver_leaving(receiver))
         report("connected again");
     receiver->away = false;
+}
+
+void receiver_tell_anew(const struct feed *feed)
+{
+    if (feed->durable && feed->created && !feed->receiver->run->args->quiet)
+        report("%s was made anew, as the broker has another log now: earlier offsets and what was "
+               "acknowledged are void",
+               report_quoted(bytes_of(feed->filter)));
 }
 
 /* ------------------------------------------------------------------------------------------------- feeds */
@@ -328,7 +358,7 @@ enum ps_status receiver_add(struct receiver *receiver, const struct feed_options
     };
 
     feed->receiver = receiver;
-    feed->number = receiver->feed_count;
+    feed->number = receiver->numbers++;
     feed->durable = options->durable_id.data != NULL;
     feed->first_position = options->start == PSC_START_OFFSET ? options->value : 0;
     enum ps_status status = psc_subscribe(receiver->run->client, &subscribe, &feed->handle);
@@ -421,14 +451,14 @@ static void acknowledged_cb(const struct psc_error *error, void *data)
 
 static void settle(struct receiver *receiver)
 {
-    struct feed **by_number = must_alloc(receiver->feed_count * sizeof(struct feed *));
+    struct feed **by_number = must_alloc(receiver->numbers * sizeof(struct feed *));
 
     move(receiver, RECEIVER_SETTLING);
     for (struct feed *feed = receiver->feeds; feed != NULL; feed = feed->next)
         by_number[feed->number] = feed;
     for (struct cursor *cursor = receiver->positions.cursors; cursor != NULL; cursor = cursor->next) {
         struct feed *feed = by_number[cursor->feed];
-        if (cursor->written == 0 || !feed->durable || feed->handle == NULL)
+        if (cursor->written == 0 || feed == NULL || !feed->durable || feed->handle == NULL)
             continue;
         enum ps_status status =
             psc_ack(feed->handle, cursor_topic(cursor), cursor->written, acknowledged_cb, receiver);

@@ -14,7 +14,7 @@ struct feed {
     struct psc_subscription *handle; /* NULL: over */
     struct feed *next;
     char *filter;
-    unsigned number;
+    unsigned number; /* of its cursors; another one in another log */
     bool durable, attached, created;
     size_t topics;                              /* that matched when it was made */
     uint64_t behind;                            /* messages of theirs that will come first */
@@ -26,7 +26,8 @@ struct feed {
 struct receiver_hooks {
     /* Stored and attached; `again` after a reconnect. */
     void (*attached)(struct feed *feed, bool again);
-    /* Over, for the reason given; feed->handle is NULL. Also when it was refused from the start. */
+    /* Over, for the reason given; feed->handle is NULL. Also when it was refused from the start. At damage its
+     * cursors still have their targets. */
     void (*over)(struct feed *feed, const struct psc_error *reason);
     /* A message was printed, as the printed-th. May call receiver_finish(). */
     void (*printed)(struct receiver *receiver);
@@ -45,9 +46,11 @@ struct receiver {
     struct feed *feeds;
     unsigned feed_count; /* ever made */
     unsigned live_count; /* not over */
+    unsigned numbers;    /* given to feeds so far */
     struct positions positions;
-    bool aim_at_start; /* aim each durable feed at the heads of the moment of subscribing */
-    bool keep_starts;  /* remember where each topic starts, for receiver_aim() */
+    bool
+        aim_at_start; /* aim each durable feed at the heads of the moment of subscribing; with keep_starts each */
+    bool keep_starts; /* remember where each topic starts, for receiver_aim() */
     uint64_t printed;
     bool away; /* the connection is gone, and that was said */
 
@@ -93,6 +96,9 @@ void receiver_written(struct receiver *receiver);
  * run when it is given up. */
 void receiver_lost(struct receiver *receiver, const struct psc_error *error, int64_t retry_in_ms);
 void receiver_back(struct receiver *receiver);
+
+/* For the hook `attached`, after a reconnect: says so if the subscription was not stored any more. */
+void receiver_tell_anew(const struct feed *feed);
 
 /* The feed shall come as far as the head of that topic; then, or when nothing is missing, see caught_up. */
 void receiver_aim(struct feed *feed, struct psc_bytes topic, uint64_t head);

@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static void (*step_aside)(bool after);
 
@@ -81,6 +82,8 @@ static void error_json(const struct psc_error *error, enum exit_code code)
     json_u64(&json, "status", (uint64_t)error->status);
     json_string(&json, "text", bytes_of(error->text));
     json_bool(&json, "retryable", error->retryable);
+    if (error->retry_after_ms != 0)
+        json_u64(&json, "retry_after_ms", error->retry_after_ms);
     json_string(&json, "topic", error->topic);
     if (error->has_range) {
         json_u64(&json, "offset_from", error->offset_from);
@@ -96,9 +99,40 @@ static void error_json(const struct psc_error *error, enum exit_code code)
     text_deinit(&line);
 }
 
+/* Limits, and the option of psbroker that sets each. */
+static const struct {
+    const char *name, *unit, *option;
+} limits[] = {
+    {"max_message", "", "max-message"},
+    {"max_name_bytes", "", "max-name"},
+    {"max_topics", "", "max-topics"},
+    {"topic_rate", " new topics a second", "topic-rate"},
+    {"max_subscriptions", " of one connection", "max-subscriptions"},
+    {"cursor_memory", " bytes", "cursor-memory"},
+    {"max_connections", "", "max-connections"},
+    {"max_per_address", "", "max-per-address"},
+    {"max_greeting", "", "max-greeting"},
+    {"hello_timeout_ms", "", "hello-timeout"},
+    {"frame_timeout_ms", "", "frame-timeout"},
+    {"ping_interval_ms", "", "ping-interval"},
+};
+
+static void limit(struct text *line, struct psc_bytes name, uint64_t value)
+{
+    text_put(line, "; ");
+    escape_add(line, name);
+    text_format(line, " is %" PRIu64, value);
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        if (strlen(limits[i].name) == name.size && memcmp(limits[i].name, name.data, name.size) == 0)
+            text_format(line, "%s (psbroker --%s)", limits[i].unit, limits[i].option);
+    }
+}
+
 static void range(struct text *line, const struct psc_error *error)
 {
-    if (error->offset_from < error->offset_to)
+    if (error->offset_from + 1 == error->offset_to)
+        text_format(line, "; offset %" PRIu64, error->offset_from);
+    else if (error->offset_from < error->offset_to)
         text_format(line, "; offsets %" PRIu64 " to %" PRIu64, error->offset_from, error->offset_to - 1);
     else
         text_format(line, "; no message is kept, the next offset is %" PRIu64, error->offset_to);
@@ -117,11 +151,10 @@ int report_error(bool as_json, const char *subject, const struct psc_error *erro
     escape_add(&line, bytes_of(error->text));
     if (error->has_range)
         range(&line, error);
-    if (error->limit_name.data != NULL) {
-        text_put(&line, "; ");
-        escape_add(&line, error->limit_name);
-        text_format(&line, " is %" PRIu64, error->limit_value);
-    }
+    if (error->limit_name.data != NULL)
+        limit(&line, error->limit_name, error->limit_value);
+    if (error->status == PS_RATE_EXCEEDED && error->retry_after_ms != 0)
+        text_format(&line, "; try again in %" PRIu32 " ms", error->retry_after_ms);
     text_format(&line, " (%s, %d)", ps_status_name(error->status), (int)code);
     write_line(&line);
     text_deinit(&line);

@@ -121,6 +121,7 @@ static struct protocol_error rate_error(const struct session *session)
 {
     uint32_t rate = session->config.topic_rate->per_second;
     struct protocol_error error = error_with_limit(PS_RATE_EXCEEDED, "topic_rate", rate);
+    error.text = span_of("this address makes new topics faster than it may");
     error.retry_after_ms = 1000 / rate + 1;
     return error;
 }

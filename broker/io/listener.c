@@ -128,6 +128,35 @@ static int bind_unix(struct listener *listener)
     return code;
 }
 
+/* libuv calls a directory that is not there a refusal. */
+static bool directory_is_missing(const char *path)
+{
+    char directory[ADDRESS_TEXT_BYTES];
+    char *slash;
+
+    snprintf(directory, sizeof directory, "%s", path);
+    slash = strrchr(directory, '/');
+    if (slash == NULL || slash == directory)
+        return false;
+    *slash = '\0';
+    return access(directory, F_OK) != 0 && errno == ENOENT;
+}
+
+static void explain(const struct address *address, int code, char *error, size_t size)
+{
+    char name[ADDRESS_TEXT_BYTES];
+    const char *reason = uv_strerror(code), *advice = "";
+
+    if (address->kind == ADDRESS_UNIX && code == UV_EACCES && directory_is_missing(address->path)) {
+        reason = "its directory is not there";
+        advice = "; make it, or choose another path with --listen";
+    } else if (code == UV_EADDRINUSE || code == UV_EACCES) {
+        advice = "; choose another with --listen";
+    }
+    snprintf(error, size, "cannot listen on %s: %s%s", address_format(address, name, sizeof name), reason,
+             advice);
+}
+
 static int bind_tcp(struct listener *listener)
 {
     return uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&listener->address.socket, 0);
@@ -163,7 +192,6 @@ static void closed_cb(uv_handle_t *handle)
 enum ps_status listener_start(const struct listener_config *config, const struct address *address,
                               struct listener **result, char *error, size_t error_size)
 {
-    char name[ADDRESS_TEXT_BYTES];
     bool tcp = address->kind == ADDRESS_TCP;
     struct listener *listener;
     int code;
@@ -195,9 +223,8 @@ enum ps_status listener_start(const struct listener_config *config, const struct
     if (code == 0)
         code = learn_port(listener);
     if (code != 0) {
+        explain(address, code, error, error_size);
         uv_close(&listener->handle, closed_cb);
-        snprintf(error, error_size, "cannot listen on %s: %s%s", address_format(address, name, sizeof name),
-                 uv_strerror(code), code == UV_EADDRINUSE ? "; choose another with --listen" : "");
         return uv_status(code);
     }
     *result = listener;

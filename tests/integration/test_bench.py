@@ -166,7 +166,8 @@ class Bench(Case):
         self.assertEqual(self.topics(), ["mine"])
 
     def test_a_message_that_is_too_large(self):
-        done = self.run_psctl(self.server, "bench", "pub", "--size", "2000000", code=6)
+        done = self.run_psctl(self.server, "bench", "pub", "--size", "2M", code=6)
+        self.assertIn("--size 2097152: payload, key and headers exceed the limit; max_message is 1048576 (psbroker --max-message)", done.err)
         self.assertIn("message_too_large", done.err)
         self.assertEqual(done.err.count("\n"), 1)
         self.assertEqual(self.topics(), ["mine"])

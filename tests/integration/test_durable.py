@@ -287,6 +287,25 @@ class Stored(DurableCase):
             self.assertEqual(self.run_psctl(self.server, "sub", "t", "-i", identifier, "--exit-at-end").out, b"x\n")
 
 
+class OtherLog(Case):
+    def test_a_log_that_was_exchanged_is_told(self):
+        first = self.broker()
+        address = f"127.0.0.1:{first.port}"
+        self.pub(first, "t", "old")
+        temporary = self.start(first, "sub", "t", "--from-beginning")
+        durable = self.start(first, "sub", "t", "-i", "me", "--from-beginning")
+        for process in (temporary, durable):
+            process.stdout.wait_lines(1)
+        first.kill()
+        second = self.broker(data=self.path("other"), listen=(address,))
+        self.assertEqual(temporary.wait(), 5)
+        self.assertIn("(log_changed, 5)", temporary.err)
+        self.assertIn("offsets known from the log before mean nothing in this one", temporary.err)
+        durable.stderr.wait_text('"t" was made anew, as the broker has another log now')
+        self.pub(second, "t", "new")
+        self.assertEqual([bytes(line) for line in durable.stdout.wait_lines(2)], [b"old", b"new"])
+
+
 class TakeOver(DurableCase):
     def test_the_older_is_replaced_and_stays_away(self):
         older = self.attach("t")

@@ -140,6 +140,9 @@ class Numbers(LimitCase):
             *[("many/%d" % i, ["x"]) for i in range(100)])))
         accepted = sum(run.count for run in client.published(number, 100) if not run.HasField("error"))
         self.assertLessEqual(accepted, 1)
+        told = self.run_psctl(server, "load", stdin=b"".join(b'{"topic":"l/%d","payload":""}\n' % i for i in range(100)), code=6).err
+        self.assertRegex(told, r"this address makes new topics faster than it may; topic_rate is 1 new topics a second "
+                               r"\(psbroker --topic-rate\); try again in [0-9]+ ms \(rate_exceeded, 6\)")
         free = self.broker("--topic-rate", "1", data=self.path("free"))
         client = self.connect(free)
         for index in range(50):

@@ -8,7 +8,7 @@ import tap
 import wire
 from wire import Refused, Wire, pb
 
-from psbroker_test import PSBROKER, Case, Process, wait_until
+from psbroker_test import PSBROKER, Case, Process, wait_until, without_override
 
 
 class Listeners(Case):
@@ -96,6 +96,15 @@ class Listeners(Case):
         self.assertIn(process.wait(), (1, 2, 3))
         with open(path, encoding="ascii") as file:
             self.assertEqual(file.read(), "content")
+
+    def test_a_unix_socket_that_cannot_be_made(self):
+        process = self.broker_fails(listen=(f"unix:{self.path('nowhere', 'socket')}",))
+        self.assertEqual(process.wait(), 1)
+        self.assertIn("its directory is not there; make it, or choose another path with --listen", process.err)
+        os.mkdir(self.path("closed"), 0o500)
+        process = self.broker_fails(listen=(f"unix:{self.path('closed', 'socket')}",), preexec=without_override)
+        self.assertEqual(process.wait(), 1)
+        self.assertIn("permission denied; choose another with --listen", process.err)
 
     def test_unix_socket_of_a_living_broker_is_not_taken(self):
         path = self.path("socket")

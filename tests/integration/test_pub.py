@@ -66,6 +66,8 @@ class Messages(Case):
     def test_lines_of_an_empty_input_are_none(self):
         done = self.run_psctl(self.server, "pub", "t", "--lines", "-", stdin=b"")
         self.assertEqual(done.out, b"")
+        self.assertEqual(done.err, "psctl: nothing published: the input has no lines\n")
+        self.assertEqual(self.run_psctl(self.server, "pub", "t", "--lines", "-", "-q", stdin=b"").err, "")
         self.assertEqual(self.run_psctl(self.server, "topics", "-o", "json").out, b"")
 
     def test_a_blank_last_line_without_newline_is_none(self):

@@ -1,4 +1,4 @@
-"""psctl shell: command files in the course's format, then the keyboard."""
+"""psctl shell: files of timed commands, then the keyboard."""
 import signal
 
 import tap
@@ -73,8 +73,10 @@ class Shell(Case):
                 self.assertIn("2", done.err)
 
     def test_a_refused_command_prints_its_error_and_the_file_goes_on(self):
-        done = self.shell("0 pub a/+ x\n0 pub t after\n", code=None)
-        self.assertTrue(done.err)
+        done = self.shell("# first\n0 pub a/+ x\n\n0 unsub u\n0 pub t after\n", stdin=b"pub $x y\n")
+        for words in ('script, line 2: "a/+": not a topic name: + and # are wildcards', 'script, line 4: "u": no such subscription',
+                      'standard input, line 1: "$x": '):
+            self.assertIn(words, done.err)
         self.assertEqual(self.history(self.server, "t"), [b"after"])
 
     def test_unsub_of_nothing_goes_on(self):
@@ -87,7 +89,7 @@ class Shell(Case):
         self.assertEqual(self.history(self.server, "t"), [b"a", b"b"])
 
     def test_comments_are_skipped(self):
-        self.shell("# a course file\n0 pub t a\n  # more\n", stdin=b"# typed\npub t b\n")
+        self.shell("# a file\n0 pub t a\n  # more\n", stdin=b"# typed\npub t b\n")
         self.assertEqual(self.history(self.server, "t"), [b"a", b"b"])
 
     def test_lines_before_one_that_cannot_be_read_were_carried_out(self):
@@ -132,6 +134,21 @@ class Shell(Case):
         text = self.shell("", "-i", "s1").out.decode()
         self.assertIn("second", text)
         self.assertNotIn("first", text)
+
+    def test_a_lost_connection_is_told_and_its_coming_back(self):
+        port = self.server.port
+        shell = self.start(self.server, "shell")
+        shell.write(b"sub t\npub t 0\n")
+        shell.stdout.wait_text("0\n")
+        self.server.kill()
+        shell.stderr.wait_text("connecting again")
+        shell.write(b"pub t 1\n")
+        self.server = self.broker(listen=(f"127.0.0.1:{port}",))
+        shell.stdout.wait_text("1\n")
+        shell.close_stdin()
+        self.assertEqual(shell.wait(), 0)
+        self.assertEqual(shell.out, b"0\n1\n")
+        self.assertEqual(shell.err.count("connected again"), 1)
 
     def test_wildcards(self):
         self.pub(self.server, "a/1", "one")

@@ -88,7 +88,9 @@ Test(bench, what_makes_no_sense_is_refused)
     REFUSED("too many words", "pub", "e2e");
     REFUSED("--messages: 0 is not from 1", "pub", "--messages", "0");
     REFUSED("not a number", "pub", "--messages", "-1");
-    REFUSED("not a number", "pub", "--size", "1k");
+    REFUSED("not a number of bytes, such as", "pub", "--size", "1x");
+    REFUSED("not a number of bytes", "pub", "--size", "K");
+    REFUSED("not a number of bytes", "pub", "--size", "99999999999999999999M");
     REFUSED("--size: 67108865 is not", "pub", "--size", "67108865");
     REFUSED("--topics", "pub", "--topics", "100001");
     REFUSED("--clients", "pub", "--clients", "0");
@@ -109,6 +111,8 @@ Test(bench, the_arithmetic_of_a_result)
     struct bench_result result = {
         .plan = &plan, .messages = 3000, .deliveries = 30000, .ns = 1500000000, .latency = &latency};
 
+    cr_assert(MAKE("pub", "--size", "16k") && plan.size == 16384);
+    cr_assert(MAKE("pub", "--size", "2M") && plan.size == 2 * 1024 * 1024);
     cr_assert(MAKE("pub", "--size", "1000"));
     cr_assert_float_eq(bench_result_msgs_per_s(&result), 2000, 1e-9);
     cr_assert_float_eq(bench_result_mb_per_s(&result), 2, 1e-9);

@@ -65,6 +65,21 @@ Test(positions, what_a_retired_feed_printed_may_come_again)
     positions_deinit(&positions);
 }
 
+Test(positions, a_feed_that_is_given_up_is_not_waited_for_and_its_prints_count)
+{
+    struct positions positions = {0};
+    struct cursor *given_up = positions_find(&positions, 0, topic("a"), 0);
+    struct cursor *other = positions_find(&positions, 1, topic("a"), 0);
+
+    positions_aim(&positions, given_up, 5);
+    positions_aim(&positions, other, 5);
+    positions_came(&positions, given_up, 0);
+    positions_give_up(&positions, 0);
+    cr_assert_eq(positions.targets, 1);
+    cr_assert(positions_came(&positions, other, 0));
+    positions_deinit(&positions);
+}
+
 Test(positions, ends_are_reached_by_messages_and_by_gaps)
 {
     struct positions positions = {0};
