@@ -1,12 +1,12 @@
 #include "config.h"
 
 #include "frame.h"
+#include "nearest.h"
 #include "topic.h"
 
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -384,46 +384,13 @@ void config_print_help(FILE *out)
 
 /* ------------------------------------------------------------------------------------------- scanning */
 
-/* Steps of inserting, removing or replacing a byte between two short names. */
-static unsigned distance(const char *a, const char *b)
+static const char *nearest_option(const char *name)
 {
-    unsigned row[64];
-    size_t width = strlen(b);
+    struct nearest nearest = nearest_to(name);
 
-    if (width >= sizeof row / sizeof row[0])
-        return UINT_MAX;
-    for (size_t j = 0; j <= width; j++)
-        row[j] = (unsigned)j;
-    for (size_t i = 1; a[i - 1] != '\0'; i++) {
-        unsigned diagonal = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= width; j++) {
-            unsigned replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            unsigned shifted = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            row[j] = replaced < shifted ? replaced : shifted;
-        }
-    }
-    return row[width];
-}
-
-/* The beginning of a name goes before a name that is near. */
-static const struct option_row *nearest(const char *name)
-{
-    const struct option_row *best = NULL;
-    size_t length = strlen(name);
-    unsigned least = (unsigned)(length + 2) / 4 + 1; /* farther away it is no hint */
-
-    for (int i = 0; i < OPTIONS; i++) {
-        if (length >= 2 && strncmp(options[i].name, name, length) == 0)
-            return &options[i];
-        unsigned steps = distance(name, options[i].name);
-        if (steps < least) {
-            least = steps;
-            best = &options[i];
-        }
-    }
-    return best;
+    for (int i = 0; i < OPTIONS; i++)
+        nearest_offer(&nearest, options[i].name);
+    return nearest.name;
 }
 
 static enum config_result complain_unknown(struct scan *scan, const char *word)
@@ -431,12 +398,26 @@ static enum config_result complain_unknown(struct scan *scan, const char *word)
     char name[32];
     const char *begin = word + strspn(word, "-");
     snprintf(name, sizeof name, "%.*s", (int)strcspn(begin, "="), begin);
-    const struct option_row *hint = nearest(name);
+    const char *hint = nearest_option(name);
 
     if (hint != NULL)
-        snprintf(scan->error, scan->error_size, "unknown option '%s'; did you mean --%s?", word, hint->name);
+        snprintf(scan->error, scan->error_size, "unknown option '%s'; did you mean --%s?", word, hint);
     else
         snprintf(scan->error, scan->error_size, "unknown option '%s'; see psbroker --help", word);
+    return CONFIG_WRONG;
+}
+
+static enum config_result complain_word(struct scan *scan, const char *word)
+{
+    struct nearest command = nearest_to(word);
+
+    nearest_offer(&command, "verify");
+    if (command.name != NULL)
+        snprintf(scan->error, scan->error_size,
+                 "unexpected word '%s'; did you mean psbroker verify FILE|DIR?", word);
+    else
+        snprintf(scan->error, scan->error_size, "unexpected word '%s'; a directory is given with --data",
+                 word);
     return CONFIG_WRONG;
 }
 
@@ -499,10 +480,8 @@ enum config_result config_parse(int argc, char **argv, struct server_config *con
 
     set_defaults(&scan);
     while (result == CONFIG_RUN && next < argc) {
-        if (argv[next][0] != '-') {
-            snprintf(error, error_size, "unexpected word '%s'; a directory is given with --data", argv[next]);
-            return CONFIG_WRONG;
-        }
+        if (argv[next][0] != '-')
+            return complain_word(&scan, argv[next]);
         result = scan_option(&scan, argc, argv, &next);
     }
     if (result == CONFIG_RUN && config->listener_count == 0 && !apply_listen(&scan, default_listener))

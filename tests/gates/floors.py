@@ -13,6 +13,7 @@ ROOT = pathlib.Path(sys.argv[1])
 FLOORS = {
     "proto": (1, "proto"),
     "proto/span.h": (0, "proto"),
+    "proto/nearest.h": (0, "proto"), "proto/nearest.c": (0, "proto"),
     "proto/status.h": (0, "proto"), "proto/status.c": (0, "proto"),
     "proto/topic.h": (0, "proto"), "proto/topic.c": (0, "proto"),
     "storage/store.h": (1, "storage"),
@@ -45,7 +46,7 @@ PRIVATE = {
     "storage/memory/": ("storage/memory/", {"storage/memory/store_memory.h"}),
     "storage/migrate.h": (("storage/migrate.c", "storage/sqlite/"), set()),
 }
-WORDS = {"proto/span.h", "proto/status.h", "proto/topic.h"}
+WORDS = {"proto/nearest.h", "proto/span.h", "proto/status.h", "proto/topic.h"}
 # Foreign headers and the only places that may know them.
 FOREIGN = {
     r"psbroker\.pb-c\.h|protobuf-c/": ("proto/codec",),

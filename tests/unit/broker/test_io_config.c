@@ -41,6 +41,7 @@ static struct row rows[] = {
     {{"--help=yes", NULL}, CONFIG_WRONG, "takes no value"},
     {{"--data", "", NULL}, CONFIG_WRONG, "expected a directory"},
     {{"./data", NULL}, CONFIG_WRONG, "unexpected word './data'"},
+    {{"verfy", NULL}, CONFIG_WRONG, "unexpected word 'verfy'; did you mean psbroker verify"},
     {{"--listen", "0.0.0.0:1", NULL}, CONFIG_WRONG, "no authentication yet"},
     {{"--tail-memory", "-1", NULL}, CONFIG_WRONG, "expected a size"},
     {{"--tail-memory", "99999999999999999999", NULL}, CONFIG_WRONG, "expected a size"},

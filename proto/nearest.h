@@ -1,6 +1,6 @@
 /* The name that a mistyped word most likely meant. Pure. */
-#ifndef PSCTL_NEAREST_H
-#define PSCTL_NEAREST_H
+#ifndef PSBROKER_NEAREST_H
+#define PSBROKER_NEAREST_H
 
 #include <stddef.h>
 
