@@ -53,7 +53,7 @@ static void verification_cb(const struct psc_error *error, const struct psc_veri
         return;
     }
     if (!run->args->quiet)
-        report("%llu places in commit order checked: %llu problems", (unsigned long long)verification->total,
+        report("%llu records checked: %llu problems", (unsigned long long)verification->records,
                (unsigned long long)verification->found);
     run_end(run, verification->found == 0 ? EXIT_OK : EXIT_DAMAGED);
 }

@@ -262,6 +262,7 @@ static const struct member verification_members[] = {
            .shape = &shape_problem},
     [4] = {.kind = MEMBER_U64, AT(found)},
     [5] = {.kind = MEMBER_BOOL, AT(done)},
+    [6] = {.kind = MEMBER_U64, AT(records)},
 };
 #undef AT
 static const struct shape shape_verification = {

@@ -250,8 +250,9 @@ static void pack_verification(struct scratch *scratch, const struct verification
     psbroker__verification__init(packed);
     packed->checked = verification->checked;
     packed->total = verification->total;
-    packed->has_found = packed->has_done = true;
+    packed->has_found = packed->has_records = packed->has_done = true;
     packed->found = verification->found;
+    packed->records = verification->records;
     packed->done = verification->done;
     if (problems == NULL || pointers == NULL)
         return;

@@ -287,7 +287,7 @@ struct problem {
 };
 
 struct verification {
-    uint64_t checked, total, found;
+    uint64_t checked, total, found, records;
     const struct problem *problems;
     size_t problem_count;
     bool done;

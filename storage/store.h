@@ -248,7 +248,8 @@ struct store_verify {
     store_problem_fn *show;
     void *ctx;
     /* results */
-    uint64_t checked, total; /* places in commit order */
+    uint64_t checked, total; /* places in commit order; some have no record any more */
+    uint64_t records;        /* looked at so far */
     bool done;
 };
 

@@ -66,6 +66,7 @@ static void answer(struct verification_job *job)
     frame.verification = (struct verification){.checked = verify->checked,
                                                .total = verify->total,
                                                .found = job->found,
+                                               .records = verify->records,
                                                .problems = job->problems,
                                                .problem_count = job->count,
                                                .done = verify->done};

@@ -34,9 +34,13 @@ static enum request_verdict verify_answer(struct request *request, const struct 
         problems[i] = (struct psc_problem){bytes_from(problem->topic), problem->offset.present,
                                            problem->offset.value, bytes_from(problem->text)};
     }
-    struct psc_verification told = {verification->checked,       verification->total,
-                                    verification->found,         problems,
-                                    verification->problem_count, verification->done};
+    struct psc_verification told = {.checked = verification->checked,
+                                    .total = verification->total,
+                                    .records = verification->records,
+                                    .found = verification->found,
+                                    .problems = problems,
+                                    .problem_count = verification->problem_count,
+                                    .done = verification->done};
     ((struct verify_request *)request)->each(NULL, &told, request->data);
     free(problems);
     return verification->done ? REQUEST_ANSWERED : REQUEST_MORE;

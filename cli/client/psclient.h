@@ -258,7 +258,8 @@ struct psc_problem {
     struct psc_bytes text;
 };
 struct psc_verification {
-    uint64_t checked, total;            /* places in commit order */
+    uint64_t checked, total;            /* places in commit order; some have no record any more */
+    uint64_t records;                   /* looked at so far */
     uint64_t found;                     /* problems in all; more than were told if there are very many */
     const struct psc_problem *problems; /* since the last call */
     size_t problem_count;

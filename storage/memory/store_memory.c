@@ -442,6 +442,9 @@ static enum ps_status memory_verify(struct store_reader *base, struct store_veri
 
     pthread_mutex_lock(&store->mutex);
     verify->checked = verify->total = store->next_seq - 1;
+    verify->records = 0;
+    for (size_t i = 0; i < store->topics.count; i++)
+        verify->records += store->topics.by_id[i]->next_offset - store->topics.by_id[i]->first_offset;
     pthread_mutex_unlock(&store->mutex);
     verify->done = true;
     return PS_OK;

@@ -142,7 +142,7 @@ static enum ps_status check_records(const struct checking *checking)
     if (verify.scrub != NULL)
         checking->check->topics = scrub_topic_count(verify.scrub);
     scrub_free(verify.scrub);
-    checking->check->records = verify.checked;
+    checking->check->records = verify.records;
     if (status == PS_STORAGE_FAILED) {
         tell(checking, "the check of records ended: %s", sqlite3_errmsg(checking->db.handle));
         return PS_OK;

@@ -29,6 +29,7 @@ struct store_scrub {
     uint64_t at, end; /* the next seq, and the first that is not checked any more */
     uint64_t previous_seq;
     int64_t published_at;
+    uint64_t records, topics_seen; /* looked at; of how many topics */
     uint64_t tolerated_until, unreadable_from;
     bool is_full;     /* who is told has no room for more in this step */
     bool is_tolerant; /* a later stage met a page that does not match */
@@ -72,7 +73,7 @@ void scrub_free(struct store_scrub *scrub)
 
 uint64_t scrub_topic_count(const struct store_scrub *scrub)
 {
-    return scrub->topics.count;
+    return scrub->topics_seen;
 }
 
 static void tell(const struct pass *pass, struct span topic, struct optional_u64 offset, const char *format,
@@ -247,7 +248,9 @@ static enum ps_status check_record(struct pass *pass, sqlite3_stmt *row)
     status = check_order(pass, topic, offset);
     if (status != PS_OK || offset < topic->first)
         return status;
+    scrub->topics_seen += topic->last_seq == 0;
     topic->last_seq = seq;
+    scrub->records++;
     if (!checksum_fits(row, topic))
         tell(pass, scrub_topic_name(topic), at_offset(offset), "does not match its checksum (seq %llu)",
              (unsigned long long)seq);
@@ -537,6 +540,7 @@ enum ps_status scrub_step(struct store_scrub *scrub, struct database *db, struct
             status = go_on(&pass);
     } while (status == PS_OK && scrub->stage != STAGE_DONE && !scrub->is_full && monotonic_us() < pass.until);
     verify->checked = scrub->at > 0 ? scrub->at - 1 : 0;
+    verify->records = scrub->records;
     verify->total = scrub->end > 0 ? scrub->end - 1 : 0;
     verify->done = scrub->stage == STAGE_DONE;
     return status == PS_OK || status == PS_NO_MEMORY ? status : PS_STORAGE_FAILED;

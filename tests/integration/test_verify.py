@@ -47,7 +47,7 @@ class Offline(VerifyCase):
         for name in (path, os.path.dirname(path)):
             done = self.verify(name)
             self.assertEqual(done.out, b"")
-            self.assertIn("mark 4701: 0 problems", done.err)
+            self.assertIn("4200 records in 2 topics, mark 4701: 0 problems", done.err)
         self.assertEqual(sorted(os.listdir(os.path.dirname(path))), before)
         with open(path, "rb") as file:
             self.assertEqual(file.read(), content)
@@ -69,7 +69,7 @@ class Offline(VerifyCase):
         wait_until(lambda: outside.execute("select count(*) from messages").fetchone() == (1,), "the sweep")
         self.pub(server, "A", "again")
         server.kill()
-        self.assertIn("mark 4: 0 problems", self.verify(server.data).err)
+        self.assertIn("2 records in 1 topics, mark 4: 0 problems", self.verify(server.data).err)
 
     def test_a_directory_in_use_is_refused(self):
         server = self.filled()
@@ -215,6 +215,7 @@ class Running(VerifyCase):
         self.assertIn(b"topic A offset 17: does not match its checksum", done.out)
         self.assertIn(b"topic A offset 2000: does not match its checksum", done.out)
         self.assertEqual(len(done.lines()), 2)
+        self.assertIn("4200 records checked: 2 problems", done.err)
         done = self.run_psctl(server, "verify", "-o", "json", code=9)
         self.assertEqual([(entry["topic"], entry["offset"]) for entry in done.json()], [("A", 17), ("A", 2000)])
 

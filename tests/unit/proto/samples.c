@@ -124,7 +124,7 @@ const struct server_frame sample_server_frames[SAMPLE_SERVER_FRAMES] = {
     SERVER(SERVER_SUBSCRIPTION_LIST, subscription_list, {subscriptions, 2, true}),
     SERVER(SERVER_INFO, info, {TEXT("1.2"), LOG_ID, 1, 2, 3, 4, 5, 6.5, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}),
     SERVER(SERVER_INFO, info, {.mark = MOST}),
-    SERVER(SERVER_VERIFICATION, verification, {MOST, MOST, 7, problems, 2, true}),
+    SERVER(SERVER_VERIFICATION, verification, {MOST, MOST, 7, MOST, problems, 2, true}),
     SERVER(SERVER_VERIFICATION, verification, {.checked = 1}),
     SERVER(SERVER_BACKUP_STATE, backup_state, {1, UINT64_MAX, MOST, true}),
     SERVER(SERVER_BACKUP_CHUNK, backup_chunk, {MOST, TEXT("bytes")}),
