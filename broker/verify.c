@@ -136,6 +136,11 @@ static void sum_up(struct listing *listing, const struct store_check *check)
             (unsigned long long)check->records, (unsigned long long)check->topics,
             (unsigned long long)check->mark, check->is_backup ? ", a backup" : "",
             (unsigned long long)listing->problems);
+    if (check->has_bad_pages)
+        fputs("psbroker: put a backup in the place of a file whose pages do not match their checksums; if "
+              "another "
+              "program changed it on purpose while no broker ran, start once with --accept-changes\n",
+              stderr);
 }
 
 enum ps_status verify_file(const char *path, FILE *out, bool *sound)

@@ -52,27 +52,45 @@ static void say_progress(const struct checking *checking, const char *what, uint
 
 /* ---------------------------------------------------------------------------------------------------- pages */
 
+/* One line for adjacent ones: those before `end`. */
+static void tell_pages(const struct checking *checking, uint64_t first, uint64_t end)
+{
+    if (first == end)
+        return;
+    checking->check->has_bad_pages = true;
+    if (end - first == 1)
+        tell(checking, "page %llu does not match its checksum", (unsigned long long)first);
+    else
+        tell(checking, "pages %llu to %llu do not match their checksums", (unsigned long long)first,
+             (unsigned long long)end - 1);
+}
+
 /* Page 1 says how large pages are. */
 static enum ps_status check_pages_of(const struct checking *checking, int file, uint64_t size, uint8_t *page)
 {
     struct seal seal = {0};
     enum ps_status status = PS_OK;
+    uint64_t bad = 1; /* the first of those just before this one that do not match */
+    uint64_t n = 1;
     uint64_t at = 0;
 
     if (pread(file, page, 100, 0) != 100)
         return PS_OK; /* SQLite says what is wrong with it */
     seal_check(&seal, page, 100, 0);
-    for (uint64_t n = 0; seal.in_use && at + (uint64_t)seal.page_bytes <= size; n++) {
-        if (n % PAGES_AT_ONCE == 0)
-            say_progress(checking, "pages", at / (uint64_t)seal.page_bytes, size / (uint64_t)seal.page_bytes);
+    for (; seal.in_use && at + (uint64_t)seal.page_bytes <= size; n++) {
+        if (n % PAGES_AT_ONCE == 1)
+            say_progress(checking, "pages", n - 1, size / (uint64_t)seal.page_bytes);
         if (pread(file, page, (size_t)seal.page_bytes, (off_t)at) != seal.page_bytes) {
             status = PS_IO_ERROR;
             break;
         }
-        if (seal_check(&seal, page, seal.page_bytes, (sqlite3_int64)at) != SQLITE_OK)
-            tell(checking, "page %llu does not match its checksum", (unsigned long long)n + 1);
+        if (seal_check(&seal, page, seal.page_bytes, (sqlite3_int64)at) == SQLITE_OK) {
+            tell_pages(checking, bad, n);
+            bad = n + 1;
+        }
         at += (uint64_t)seal.page_bytes;
     }
+    tell_pages(checking, bad, n);
     if (status == PS_OK && seal.in_use && at < size)
         tell(checking, "the file ends within a page");
     seal_deinit(&seal);
@@ -139,8 +157,10 @@ static enum ps_status check_records(const struct checking *checking)
         status = scrub_step(verify.scrub, db, &verify);
         say_progress(checking, "records", verify.checked, verify.total);
     }
-    if (verify.scrub != NULL)
+    if (verify.scrub != NULL) {
         checking->check->topics = scrub_topic_count(verify.scrub);
+        checking->check->has_bad_pages |= scrub_met_bad_page(verify.scrub);
+    }
     scrub_free(verify.scrub);
     checking->check->records = verify.records;
     if (status == PS_STORAGE_FAILED) {

@@ -13,7 +13,8 @@ struct store_check {
     void *ctx;
     /* results */
     uint64_t records, topics, mark;
-    bool is_backup; /* has no log_id: the first start gives it a new one */
+    bool is_backup;     /* has no log_id: the first start gives it a new one */
+    bool has_bad_pages; /* that do not match their checksum: no start without accept_changes */
 };
 
 /* Nothing is written but the file's -shm, and that only where a WAL with something in it lies beside it. The caller

@@ -33,6 +33,7 @@ struct store_scrub {
     uint64_t tolerated_until, unreadable_from;
     bool is_full;     /* who is told has no room for more in this step */
     bool is_tolerant; /* a later stage met a page that does not match */
+    bool met_bad_page;
     struct {
         uint64_t number, first_seq, last_seq;
     } epoch;                            /* that holds `at`; number 0: not known */
@@ -74,6 +75,11 @@ void scrub_free(struct store_scrub *scrub)
 uint64_t scrub_topic_count(const struct store_scrub *scrub)
 {
     return scrub->topics_seen;
+}
+
+bool scrub_met_bad_page(const struct store_scrub *scrub)
+{
+    return scrub->met_bad_page;
 }
 
 static void tell(const struct pass *pass, struct span topic, struct optional_u64 offset, const char *format,
@@ -298,8 +304,10 @@ static void go_around(const struct pass *pass)
     scrub->tolerated_until = scrub->at + TOLERATED_ROWS;
 }
 
-static bool is_damage(int rc)
+/* Damage that the check goes on behind. */
+static bool meets_damage(struct store_scrub *scrub, int rc)
 {
+    scrub->met_bad_page |= rc == SQLITE_IOERR_DATA;
     return rc == SQLITE_IOERR_DATA || (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_TOOBIG;
 }
 
@@ -337,7 +345,7 @@ static enum ps_status step_records(struct pass *pass)
         scrub->at = end;
     else if (rc != SQLITE_ROW || status != PS_OK)
         rc = code;
-    if (is_damage(rc)) {
+    if (meets_damage(scrub, rc)) {
         go_around(pass);
         status = PS_OK;
         rc = SQLITE_DONE;
@@ -536,7 +544,7 @@ enum ps_status scrub_step(struct store_scrub *scrub, struct database *db, struct
     do {
         status = carry_out(&pass);
         if (status != PS_OK && scrub->stage > STAGE_RECORDS &&
-            is_damage(sqlite3_extended_errcode(db->handle)))
+            meets_damage(scrub, sqlite3_extended_errcode(db->handle)))
             status = go_on(&pass);
     } while (status == PS_OK && scrub->stage != STAGE_DONE && !scrub->is_full && monotonic_us() < pass.until);
     verify->checked = scrub->at > 0 ? scrub->at - 1 : 0;

@@ -16,4 +16,7 @@ enum ps_status scrub_step(struct store_scrub *scrub, struct database *db, struct
 /* How many topics had records. */
 uint64_t scrub_topic_count(const struct store_scrub *scrub);
 
+/* Whether a page on the way did not match its checksum. */
+bool scrub_met_bad_page(const struct store_scrub *scrub);
+
 #endif

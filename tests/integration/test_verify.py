@@ -37,6 +37,15 @@ class VerifyCase(Case):
             connection.execute(statement)
         connection.close()
 
+    def leaf(self, path):
+        return self.database(path).execute("select pageno from dbstat where name = 'messages' and pagetype = 'leaf' "
+                                           "limit 1 offset 2").fetchone()[0]
+
+    def write_noise(self, path, page):
+        with open(path, "r+b") as file:
+            file.seek((page - 1) * 16384)
+            file.write(b"\xa5" * 16384)
+
 
 class Offline(VerifyCase):
     def test_a_sound_log_by_directory_and_by_file_is_left_alone(self):
@@ -139,13 +148,33 @@ class Offline(VerifyCase):
                 file.write(bytes([byte]))
         self.verify(path)
 
+    def test_adjacent_pages_are_one_line_and_what_to_do_is_said(self):
+        path = self.stopped()
+        with open(path, "r+b") as file:
+            for page in (3, 4, 5, 7):
+                file.seek(page * 16384 + 100)
+                file.write(b"\xa5" * 8)
+        done = self.verify(path, 9)
+        self.assertIn(b"pages 4 to 6 do not match their checksums\npage 8 does not match its checksum\n", done.out)
+        self.assertIn("put a backup in the place", done.err)
+        self.assertIn("--accept-changes", done.err)
+
+    def test_a_page_of_noise_beside_a_wal_says_what_to_do(self):
+        path = self.stopped()
+        page = self.leaf(path)
+        server = self.broker()
+        self.pub(server, "A", "more")
+        server.kill()
+        self.write_noise(path, page)
+        self.assertGreater(os.path.getsize(path + "-wal"), 0)
+        done = self.verify(path, 9)
+        self.assertIn(b"is damaged", done.out)
+        self.assertIn("--accept-changes", done.err)
+
     def test_a_page_of_noise_is_gone_around(self):
         path = self.stopped()
-        page = self.database(path).execute("select pageno from dbstat where name = 'messages' and pagetype = 'leaf' "
-                                           "limit 1 offset 2").fetchone()[0]
-        with open(path, "r+b") as file:
-            file.seek((page - 1) * 16384)
-            file.write(b"\xa5" * 16384)
+        page = self.leaf(path)
+        self.write_noise(path, page)
         done = self.verify(path, 9)
         self.assertIn(b"page %d does not match its checksum" % page, done.out)
         self.assertIn(b"cannot be read: the file is damaged there", done.out)
