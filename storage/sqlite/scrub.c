@@ -311,16 +311,38 @@ static bool meets_damage(struct store_scrub *scrub, int rc)
     return rc == SQLITE_IOERR_DATA || (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_TOOBIG;
 }
 
+/* Up to `end`, or as long as there is time, and room for what is found. */
+static enum ps_status check_records(struct pass *pass, sqlite3_stmt *rows, uint64_t end)
+{
+    struct store_scrub *scrub = pass->scrub;
+    unsigned count = 0;
+    int rc;
+
+    while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
+        uint64_t seq = column_u64(rows, 0);
+        enum ps_status status;
+
+        end_unreadable(pass, seq);
+        status = check_record(pass, rows);
+        if (status != PS_OK)
+            return status;
+        scrub->previous_seq = seq;
+        scrub->at = seq + 1;
+        if (scrub->is_full || (++count % CLOCK_EVERY == 0 && monotonic_us() >= pass->until))
+            return PS_OK;
+    }
+    if (rc == SQLITE_DONE)
+        scrub->at = end;
+    return database_status(rc);
+}
+
 static enum ps_status step_records(struct pass *pass)
 {
     struct store_scrub *scrub = pass->scrub;
     bool tolerated = scrub->tolerated_until > scrub->at;
     uint64_t end = tolerated && scrub->tolerated_until < scrub->end ? scrub->tolerated_until : scrub->end;
     sqlite3_stmt *rows = database_statement(pass->db, STATEMENT_SCRUB_ROWS);
-    enum ps_status status = PS_OK;
-    unsigned count = 0;
-    int rc = SQLITE_NOMEM;
-    int code;
+    enum ps_status status;
 
     if (rows == NULL)
         return database_error(pass->db);
@@ -328,33 +350,14 @@ static enum ps_status step_records(struct pass *pass)
     bind_u64(rows, 2, end);
     if (tolerated)
         set_tolerance(pass, true);
-    while (status == PS_OK && (rc = sqlite3_step(rows)) == SQLITE_ROW) {
-        uint64_t seq = column_u64(rows, 0);
-
-        end_unreadable(pass, seq);
-        status = check_record(pass, rows);
-        if (status != PS_OK)
-            break;
-        scrub->previous_seq = seq;
-        scrub->at = seq + 1;
-        if (scrub->is_full || (++count % CLOCK_EVERY == 0 && monotonic_us() >= pass->until))
-            break;
-    }
-    code = sqlite3_extended_errcode(pass->db->handle);
-    if (rc == SQLITE_DONE)
-        scrub->at = end;
-    else if (rc != SQLITE_ROW || status != PS_OK)
-        rc = code;
-    if (meets_damage(scrub, rc)) {
+    status = check_records(pass, rows, end);
+    if (status != PS_OK && meets_damage(scrub, sqlite3_extended_errcode(pass->db->handle))) {
         go_around(pass);
         status = PS_OK;
-        rc = SQLITE_DONE;
     }
     sqlite3_reset(rows);
     if (tolerated)
         set_tolerance(pass, false);
-    if (status == PS_OK)
-        status = database_status(rc);
     if (status == PS_OK && scrub->at >= scrub->end) {
         end_unreadable(pass, scrub->end);
         scrub->stage = STAGE_TOPICS;
