@@ -523,12 +523,46 @@ static void bound_kernel_memory(struct connection *connection)
         setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
 }
 
+/* One that is too many has a session too, which tells it so. */
+static enum ps_status welcome(struct connection *connection, const struct sockaddr_storage *peer,
+                              enum session_role role)
+{
+    struct connections *owner = connection->owner;
+    struct refusal refusal;
+    enum ps_status admitted = connections_admit(owner, connection, peer, &refusal);
+    enum ps_status status = open_session(connection, peer, role);
+
+    if (status != PS_OK)
+        return status;
+    if (admitted == PS_OK) {
+        connections_await_hello(owner, connection);
+        read_on(connection);
+    } else if (admitted == PS_LIMIT_EXCEEDED) {
+        session_refuse_limit(connection->session, refusal.limit, refusal.value);
+    } else {
+        session_refuse(connection->session, admitted);
+    }
+    return PS_OK;
+}
+
+static enum ps_status take(struct connection *connection, uv_stream_t *listener, enum session_role role)
+{
+    struct sockaddr_storage peer;
+    int code = uv_accept(listener, &connection->stream);
+
+    if (code != 0)
+        return uv_status(code);
+    if (listener->type != UV_TCP)
+        return welcome(connection, NULL, role);
+    uv_tcp_nodelay(&connection->tcp, 1);
+    bound_kernel_memory(connection);
+    return get_peer(connection, &peer) ? welcome(connection, &peer, role) : PS_IO_ERROR;
+}
+
 enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role,
                                  bool *waits)
 {
     struct connection *connection = calloc(1, sizeof *connection);
-    struct sockaddr_storage peer;
-    struct refusal refusal;
     enum ps_status status;
     int code;
 
@@ -550,32 +584,8 @@ enum ps_status connection_accept(struct connections *owner, uv_stream_t *listene
     connection->handle.data = connection;
     connections_add(owner, connection);
     *waits = false;
-    if ((code = uv_accept(listener, &connection->stream)) != 0) {
-        status = uv_status(code);
-        goto with_handle;
-    }
-    const bool tcp = listener->type == UV_TCP;
-    if (tcp) {
-        uv_tcp_nodelay(&connection->tcp, 1);
-        bound_kernel_memory(connection);
-    }
-    status = PS_IO_ERROR;
-    if (tcp && !get_peer(connection, &peer))
-        goto with_handle;
-    enum ps_status admitted = connections_admit(owner, connection, tcp ? &peer : NULL, &refusal);
-    if ((status = open_session(connection, tcp ? &peer : NULL, role)) != PS_OK)
-        goto with_handle;
-    if (admitted == PS_OK) {
-        connections_await_hello(owner, connection);
-        read_on(connection);
-    } else if (admitted == PS_LIMIT_EXCEEDED) {
-        session_refuse_limit(connection->session, refusal.limit, refusal.value);
-    } else {
-        session_refuse(connection->session, admitted);
-    }
-    return PS_OK;
-
-with_handle:
-    close_now(connection);
+    status = take(connection, listener, role);
+    if (status != PS_OK)
+        close_now(connection);
     return status;
 }
