@@ -134,9 +134,9 @@ static enum ps_status flush_index(struct sqlite_store *store, size_t budget)
     enum ps_status status = epochs_flush(&store->epochs, &store->db, &store->source, budget, store->now);
 
     if (status == PS_OK && due && store->epochs.staged_last) {
-        status = store_put_number(store, "next_seq", (int64_t)store->staged_next_seq);
+        status = database_put_number(&store->db, "next_seq", (int64_t)store->staged_next_seq);
         if (status == PS_OK)
-            status = store_put_number(store, "last_published_at", store->last_published);
+            status = database_put_number(&store->db, "last_published_at", store->last_published);
     }
     return status;
 }

@@ -197,6 +197,28 @@ enum ps_status database_number(struct database *database, const char *name, uint
     return status;
 }
 
+enum ps_status database_put_number(struct database *database, const char *name, int64_t value)
+{
+    sqlite3_stmt *put = database_statement(database, STATEMENT_PUT_SETTING);
+
+    if (put != NULL) {
+        bind_text(put, 1, span_of(name));
+        sqlite3_bind_int64(put, 2, value);
+    }
+    return database_run(database, put);
+}
+
+enum ps_status database_put_bytes(struct database *database, const char *name, struct span value)
+{
+    sqlite3_stmt *put = database_statement(database, STATEMENT_PUT_SETTING);
+
+    if (put != NULL) {
+        bind_text(put, 1, span_of(name));
+        sqlite3_bind_blob64(put, 2, value.data, value.size, SQLITE_STATIC);
+    }
+    return database_run(database, put);
+}
+
 void bind_u64(sqlite3_stmt *statement, int index, uint64_t value)
 {
     sqlite3_bind_int64(statement, index, value > INT64_MAX ? INT64_MAX : (int64_t)value);

@@ -58,6 +58,10 @@ enum ps_status database_setting(struct database *database, const char *name, sql
 /* The same as a number; where there is none, *value stays as it is. */
 enum ps_status database_number(struct database *database, const char *name, uint64_t *value);
 
+/* Inside a transaction: from now on this is the value of `settings` under that name. */
+enum ps_status database_put_number(struct database *database, const char *name, int64_t value);
+enum ps_status database_put_bytes(struct database *database, const char *name, struct span value);
+
 /* Binding and reading what SQLite has no words for: unsigned numbers (never above INT64_MAX here) and spans.
  * Bound bytes are borrowed until the statement is reset. An absent span is NULL. */
 void bind_u64(sqlite3_stmt *statement, int index, uint64_t value);

@@ -169,7 +169,7 @@ static enum ps_status skip_lost(struct sqlite_store *store)
         sqlite3_bind_int64(insert, 5, store->now);
     }
     status = database_run(&store->db, insert);
-    return status == PS_OK ? store_put_number(store, "next_seq", (int64_t)store->loss.to) : status;
+    return status == PS_OK ? database_put_number(&store->db, "next_seq", (int64_t)store->loss.to) : status;
 }
 
 enum ps_status loss_accept(struct sqlite_store *store)
@@ -190,7 +190,7 @@ enum ps_status loss_accept(struct sqlite_store *store)
         return PS_IO_ERROR;
     status = transaction_begin(store);
     if (status == PS_OK)
-        status = store_put_log_id(store, log_id);
+        status = database_put_bytes(&store->db, "log_id", (struct span){log_id, LOG_ID_BYTES});
     if (status == PS_OK && skips)
         status = skip_lost(store);
     if (status == PS_OK)

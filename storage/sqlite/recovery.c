@@ -9,28 +9,6 @@
 
 #include <sys/random.h>
 
-enum ps_status store_put_number(struct sqlite_store *store, const char *name, int64_t value)
-{
-    sqlite3_stmt *put = database_statement(&store->db, STATEMENT_PUT_SETTING);
-
-    if (put != NULL) {
-        bind_text(put, 1, span_of(name));
-        sqlite3_bind_int64(put, 2, value);
-    }
-    return database_run(&store->db, put);
-}
-
-enum ps_status store_put_log_id(struct sqlite_store *store, const uint8_t *log_id)
-{
-    sqlite3_stmt *put = database_statement(&store->db, STATEMENT_PUT_SETTING);
-
-    if (put != NULL) {
-        bind_text(put, 1, span_of("log_id"));
-        sqlite3_bind_blob(put, 2, log_id, LOG_ID_BYTES, SQLITE_STATIC);
-    }
-    return database_run(&store->db, put);
-}
-
 static enum ps_status find_or_make_log_id(struct sqlite_store *store)
 {
     sqlite3_stmt *row;
@@ -49,7 +27,7 @@ static enum ps_status find_or_make_log_id(struct sqlite_store *store)
         return status;
     if (getrandom(store->log_id, LOG_ID_BYTES, 0) != LOG_ID_BYTES)
         return PS_IO_ERROR;
-    return store_put_log_id(store, store->log_id);
+    return database_put_bytes(&store->db, "log_id", (struct span){store->log_id, LOG_ID_BYTES});
 }
 
 static enum ps_status read_last_epoch(struct sqlite_store *store)
@@ -80,7 +58,7 @@ enum ps_status recovery_begin(struct sqlite_store *store)
     if (status == PS_OK)
         status = database_number(&store->db, "start_count", &store->start_count);
     if (status == PS_OK)
-        status = store_put_number(store, "start_count", (int64_t)++store->start_count);
+        status = database_put_number(&store->db, "start_count", (int64_t)++store->start_count);
     if (status == PS_OK)
         status = wal_match_begin(store);
     if (status == PS_OK)

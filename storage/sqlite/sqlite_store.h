@@ -72,8 +72,4 @@ void store_sample_disk(struct sqlite_store *store);
 
 void store_get_state(struct sqlite_store *store, struct store_state *state);
 
-/* Inside a transaction. */
-enum ps_status store_put_number(struct sqlite_store *store, const char *name, int64_t value);
-enum ps_status store_put_log_id(struct sqlite_store *store, const uint8_t *log_id); /* LOG_ID_BYTES */
-
 #endif

@@ -74,7 +74,7 @@ static enum ps_status put_new(struct sqlite_store *store)
     if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
         return PS_IO_ERROR;
     store->wal_match.staged = (number >> 1) | 1;
-    return store_put_number(store, wal_id_name, (int64_t)store->wal_match.staged);
+    return database_put_number(&store->db, wal_id_name, (int64_t)store->wal_match.staged);
 }
 
 enum ps_status wal_match_begin(struct sqlite_store *store)
@@ -91,7 +91,7 @@ enum ps_status wal_match_stamp(struct sqlite_store *store)
     store->wal_match.staged = 0;
     if (!store->wal_match.due)
         return PS_OK;
-    status = store_put_number(store, before_name, (int64_t)store->wal_match.current);
+    status = database_put_number(&store->db, before_name, (int64_t)store->wal_match.current);
     return status == PS_OK ? put_new(store) : status;
 }
 
