@@ -339,6 +339,38 @@ static void explain(const struct sqlite_store *store, enum ps_status status, cha
     }
 }
 
+/* Looks at every file before it opens one. */
+static enum ps_status open_and_start(struct sqlite_store *store, char *error, size_t error_size)
+{
+    enum ps_status status = check_files(store, error, error_size);
+
+    if (status == PS_OK) {
+        room_look_first(store);
+        status = loss_check_file(store, error, error_size);
+    }
+    if (status == PS_OK && wal_is_beside(store->path))
+        wal_match_read_file(store->path, &store->file_alone);
+    if (status == PS_OK)
+        status = accept_changes(store);
+    if (status == PS_OK)
+        status = open_database(store, error, error_size);
+    return status == PS_OK ? start(store, error, error_size) : status;
+}
+
+/* What an outcome means at a start. */
+static enum ps_status as_start(const struct sqlite_store *store, enum ps_status status)
+{
+    if (status == PS_STORAGE_FAILED)
+        status = PS_IO_ERROR;
+    /* Our own SQL fails on the tables as they are, or a value in them is larger than any that we wrote. */
+    if (status == PS_INTERNAL || status == PS_MESSAGE_TOO_LARGE)
+        status = PS_DAMAGED;
+    /* Without room for its index of the WAL, SQLite speaks of an error. */
+    if (status == PS_IO_ERROR && room_is_full(store))
+        status = PS_DISK_FULL;
+    return status;
+}
+
 enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struct store **opened_store,
                                  struct store_opened *opened, char *error, size_t error_size)
 {
@@ -357,27 +389,7 @@ enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struc
             store, 6,
             "event=sqlite_in_use text=\"this process used SQLite before: its memory statistics and its log "
             "stay as they were\"");
-    status = check_files(store, error, error_size);
-    if (status == PS_OK) {
-        room_look_first(store);
-        status = loss_check_file(store, error, error_size);
-    }
-    if (status == PS_OK && wal_is_beside(store->path))
-        wal_match_read_file(store->path, &store->file_alone);
-    if (status == PS_OK)
-        status = accept_changes(store);
-    if (status == PS_OK)
-        status = open_database(store, error, error_size);
-    if (status == PS_OK)
-        status = start(store, error, error_size);
-    if (status == PS_STORAGE_FAILED)
-        status = PS_IO_ERROR;
-    /* Our own SQL fails on the tables as they are, or a value in them is larger than any that we wrote. */
-    if (status == PS_INTERNAL || status == PS_MESSAGE_TOO_LARGE)
-        status = PS_DAMAGED;
-    /* Without room for its index of the WAL, SQLite speaks of an error. */
-    if (status == PS_IO_ERROR && room_is_full(store))
-        status = PS_DISK_FULL;
+    status = as_start(store, open_and_start(store, error, error_size));
     if (status != PS_OK) {
         if (error_size > 0 && error[0] == '\0')
             explain(store, status, error, error_size);
