@@ -14,11 +14,11 @@
 #include "index.h"
 #include "record.h"
 #include "scrub.h"
+#include "sqlite_store.h"
 #include "subscriptions.h"
 #include "vfs.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     BUSY_WAIT_MS = 5000, /* only recovery by another process can make a reader wait */
@@ -63,14 +63,6 @@ struct step {
 };
 
 static void show_row(sqlite3_context *context, int count, sqlite3_value **row);
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static int wait_a_moment(void *ctx, int times)
 {
@@ -196,7 +188,7 @@ static bool has_room(struct step *step, const struct message *message)
     if (step->messages > 0 && (step->messages >= read->max_messages || size > read->max_bytes - step->bytes ||
                                step->bytes > read->max_bytes))
         return false;
-    if (step->messages > 0 && step->messages % CLOCK_EVERY == 0 && now_us() >= step->until)
+    if (step->messages > 0 && step->messages % CLOCK_EVERY == 0 && monotonic_us() >= step->until)
         return false;
     step->messages++;
     step->bytes += size;
@@ -339,7 +331,7 @@ enum ps_status reader_read(struct store_reader *base, struct store_read *read)
     struct step step = {.reader = (struct sqlite_reader *)base,
                         .read = read,
                         .at = read->from,
-                        .until = now_us() + read->max_microseconds};
+                        .until = monotonic_us() + read->max_microseconds};
     enum ps_status status = enter(step.reader);
     bool harmed = false;
 
