@@ -16,8 +16,7 @@ static const struct subscribed *resubscribe(struct client *client, const char *f
 static enum ps_status ack_status(struct client *client, uint64_t subscription, const char *topic,
                                  uint64_t next)
 {
-    struct client_frame frame = {.kind = CLIENT_ACK,
-                                 .ack = {subscription, span_of(topic), next, SPAN_ABSENT}};
+    struct client_frame frame = ack_frame(subscription, topic, next);
     client_request(client, &frame);
     world_settle(client->world);
     const struct server_frame *answer = client_next(client);
@@ -80,7 +79,7 @@ Test(durable, unanswered_acknowledgements_are_committed_on_disconnect)
     struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
     uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
     publish_many(publisher, "A", 4);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 3, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 3);
 
     client_send(client, &ack);
     cr_assert_eq(world->write_count, 0u);
@@ -102,7 +101,7 @@ Test(durable, acknowledgements_are_coalesced_and_wait_for_100_ms_or_ride_along)
     uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
     publish_many(publisher, "A", 8);
     for (uint64_t next = 1; next <= 5; next++) {
-        struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), next, SPAN_ABSENT}};
+        struct client_frame ack = ack_frame(number, "A", next);
         client_send(client, &ack);
     }
     world_pass(world, 99);
@@ -114,7 +113,7 @@ Test(durable, acknowledgements_are_coalesced_and_wait_for_100_ms_or_ride_along)
     cr_assert_eq(world->writes[0]->op.offsets.count, 1u);
     cr_assert_eq(world->writes[0]->op.offsets.items[0].next_offset, 5u);
     world_settle(world);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 7, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 7);
     client_send(client, &ack);
     struct message message = {.payload = span_of("x")};
     struct publish_group group = {span_of("B"), &message, 1};
@@ -141,7 +140,7 @@ Test(durable, what_was_given_of_a_deleted_topic_is_acknowledged_all_the_same)
 
     /* Acknowledged while the deletion is under way: it is written although the cursor goes. */
     client_request(publisher, &delete_topic);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("t/1"), 2, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "t/1", 2);
     client_send(client, &ack);
     world_settle(world);
     client_expect(publisher, SERVER_DONE);
@@ -207,7 +206,7 @@ Test(durable, a_newer_attachment_takes_over_and_keeps_what_was_acknowledged)
     uint64_t number = subscribe(older, "A", "s1", START_NEW, 0);
     publish_many(publisher, "A", 5);
     expect_offsets(older, "A", 0, 5);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 2);
     client_send(older, &ack);
 
     const struct subscribed *subscribed = resubscribe(newer, "A", "s1");
@@ -271,7 +270,7 @@ Test(durable, a_seek_moves_it_and_tells_the_holder)
     uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
     publish_many(publisher, "A", 6);
     expect_offsets(client, "A", 0, 6);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 5, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 5);
     client_send(client, &ack);
     struct client_frame seek = {.kind = CLIENT_SEEK,
                                 .seek = {.durable_id = span_of("s1"), .filter = span_of("A")}};
@@ -301,7 +300,7 @@ Test(durable, a_refused_seek_leaves_everything_as_it_was)
     struct client_frame seek = {.kind = CLIENT_SEEK,
                                 .seek = {.durable_id = span_of("s1"), .filter = span_of("A")}};
     seek.seek.to = (struct start_rule){.kind = START_OFFSET, .value = 100};
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 4, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 4);
 
     client_request(publisher, &seek);
     client_request(client, &ack);
@@ -428,7 +427,7 @@ Test(durable, a_listing_is_as_new_as_everything_acknowledged_before_it)
     uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
     publish_many(publisher, "A", 6);
     struct client_frame list = {.kind = CLIENT_LIST_SUBSCRIPTIONS};
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 2);
 
     /* The first write is under way and the second is not even that when the subscriber goes; every read is
      * answered before any write. */
@@ -457,7 +456,7 @@ Test(durable, a_listing_that_waits_ends_with_its_connection_and_goes_on_after_a_
     uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
     publish_many(publisher, "A", 6);
     struct client_frame list = {.kind = CLIENT_LIST_SUBSCRIPTIONS};
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 2);
     client_send(client, &ack);
     client_disconnect(client);
 

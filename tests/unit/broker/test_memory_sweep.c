@@ -161,8 +161,7 @@ static void subscribe_from(unsigned index, const char *filter, const char *id, b
 static void acknowledge_all(unsigned index, uint64_t subscription, const char *topic)
 {
     uint64_t next = model_next(model, index, subscription, span_of(topic));
-    ask(index,
-        (struct client_frame){.kind = CLIENT_ACK, .ack = {subscription, span_of(topic), next, SPAN_ABSENT}});
+    ask(index, ack_frame(subscription, topic, next));
 }
 
 static void seek_to(const char *id, enum start_kind kind)

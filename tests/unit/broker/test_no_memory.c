@@ -37,7 +37,7 @@ static void live(struct client *client)
     temporary.subscribe.durable_id = SPAN_ABSENT;
     struct seek seek = {
         .durable_id = span_of("s1"), .filter = span_of("t/#"), .to = {.kind = START_BEGINNING}};
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {1, span_of("t/a"), 1, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(1, "t/a", 1);
 
     publish_two_topics(client);
     ask(client, durable);
@@ -89,7 +89,7 @@ Test(no_memory, draining_ends_only_when_what_was_acknowledged_is_committed)
         struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
         uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
         publish_many(client, "A", 3);
-        struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 3, SPAN_ABSENT}};
+        struct client_frame ack = ack_frame(number, "A", 3);
         client_send(client, &ack);
 
         memory_fails_after(n);
@@ -119,7 +119,7 @@ Test(no_memory, a_detach_that_cannot_commit_is_refused_and_loses_nothing)
     struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
     uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
     publish_many(client, "A", 3);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 3, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 3);
     client_send(client, &ack);
     skip(client);
 

@@ -239,7 +239,7 @@ Test(publishing, draining_answers_what_is_under_way_refuses_the_rest_and_commits
     uint64_t number = subscribe(durable, "A", "s1", START_NEW, 0);
     publish_many(client, "A", 3);
     expect_offsets(durable, "A", 0, 3);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 2);
     client_send(durable, &ack);
     struct message message = {.payload = span_of("x")};
     send_messages(client, "A", &message, 1);
@@ -274,7 +274,7 @@ Test(publishing, a_drain_ends_though_offsets_cannot_be_stored)
     struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
     uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
     publish_many(client, "A", 3);
-    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 2, SPAN_ABSENT}};
+    struct client_frame ack = ack_frame(number, "A", 2);
     client_send(client, &ack);
 
     broker_drain(world->broker);

@@ -162,9 +162,7 @@ static void ack_something(struct storm *storm, struct member *member)
         return;
     uint64_t number = 1 + dice_below(&storm->dice, member->last_number);
     size_t topic = dice_below(&storm->dice, TOPICS);
-    struct client_frame frame = {
-        .kind = CLIENT_ACK,
-        .ack = {number, span_of(topic_name_of(topic)), member->seen[number].next[topic], SPAN_ABSENT}};
+    struct client_frame frame = ack_frame(number, topic_name_of(topic), member->seen[number].next[topic]);
     if (dice_below(&storm->dice, 2) == 0)
         client_request(member->client, &frame);
     else

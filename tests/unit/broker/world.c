@@ -535,11 +535,16 @@ uint64_t subscribe(struct client *client, const char *filter, const char *durabl
     return number;
 }
 
-void acknowledge(struct client *client, uint64_t subscription, const char *topic, uint64_t next)
+struct client_frame ack_frame(uint64_t subscription, const char *topic, uint64_t next)
 {
-    struct client_frame frame = {
+    return (struct client_frame){
         .kind = CLIENT_ACK,
         .ack = {.subscription = subscription, .topic = span_of(topic), .next_offset = next}};
+}
+
+void acknowledge(struct client *client, uint64_t subscription, const char *topic, uint64_t next)
+{
+    struct client_frame frame = ack_frame(subscription, topic, next);
     client_request(client, &frame);
     world_settle(client->world);
     client_find(client, SERVER_DONE);

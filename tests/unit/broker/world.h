@@ -97,6 +97,7 @@ void client_take(struct client *client);
 uint64_t publish(struct client *client, const char *topic, const char *payload);
 void publish_many(struct client *client, const char *topic, unsigned count);
 struct client_frame subscribe_frame(const char *filter, const char *durable_id);
+struct client_frame ack_frame(uint64_t subscription, const char *topic, uint64_t next);
 uint64_t subscribe(struct client *client, const char *filter, const char *durable_id, enum start_kind start,
                    uint64_t value);
 void acknowledge(struct client *client, uint64_t subscription, const char *topic, uint64_t next);
