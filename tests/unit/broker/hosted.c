@@ -10,14 +10,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
-
 struct server_config hosted_config(void)
 {
     struct server_config config = {.listener_count = 1, .log_fd = -1, .broker = {.server_version = "test"}};
@@ -184,6 +176,12 @@ void peer_hello(struct peer *peer)
     peer_send(peer, &hello);
     REQUIRE(peer_receive(peer, &answer));
     REQUIRE(answer.kind == SERVER_WELCOME);
+}
+
+void peer_open(struct peer *peer, const struct hosted *hosted)
+{
+    peer_connect(peer, &hosted->addresses[0]);
+    peer_hello(peer);
 }
 
 uint64_t peer_publish(struct peer *peer, const char *topic, uint32_t count, size_t payload_size)

@@ -8,6 +8,18 @@
 #include "frame.h"
 #include "server.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Threads of their own cannot fail a case: they abort, naming the line. */
+#define REQUIRE(condition)                                                                                   \
+    do {                                                                                                     \
+        if (!(condition)) {                                                                                  \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
+            abort();                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
 struct hosted {
     uv_loop_t loop;
     uv_thread_t thread;
@@ -46,6 +58,8 @@ uint64_t peer_send(struct peer *peer, struct client_frame *frame);
 bool peer_receive(struct peer *peer, struct server_frame *frame);
 /* Hello, and Welcome awaited. */
 void peer_hello(struct peer *peer);
+/* Both, at the first listener. */
+void peer_open(struct peer *peer, const struct hosted *hosted);
 /* `count` messages of one payload to a topic; not awaited. */
 uint64_t peer_publish(struct peer *peer, const char *topic, uint32_t count, size_t payload_size);
 /* From the beginning, with unlimited credit; not awaited. */

@@ -12,14 +12,6 @@
 
 enum { PUBLISHERS = 3, SUBSCRIBERS = 2, DURABLE = 1, VISITORS = 2, FRAMES = 150, MESSAGES = 40, RUNS = 3 };
 
-#define REQUIRE(condition)                                                                                   \
-    do {                                                                                                     \
-        if (!(condition)) {                                                                                  \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                         \
-        }                                                                                                    \
-    } while (0)
-
 /* What a subscriber was given of each topic: the offset that comes next. */
 struct progress_of {
     uint64_t next[PUBLISHERS];

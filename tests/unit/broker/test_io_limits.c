@@ -18,12 +18,6 @@ static void end(struct hosted *hosted)
     ASSERT_NO_LEAKS();
 }
 
-static void open_peer(struct hosted *hosted, struct peer *peer)
-{
-    peer_connect(peer, &hosted->addresses[0]);
-    peer_hello(peer);
-}
-
 static uint32_t connections(struct peer *peer)
 {
     struct client_frame frame = {.kind = CLIENT_GET_INFO};
@@ -55,14 +49,14 @@ Test(io_limits, beyond_the_limit_of_connections_a_newcomer_is_refused_by_name)
     struct peer first, second, third;
 
     start(&hosted, &(struct connection_limits){.total = 2});
-    open_peer(&hosted, &first);
-    open_peer(&hosted, &second);
+    peer_open(&first, &hosted);
+    peer_open(&second, &hosted);
     peer_connect(&third, &hosted.addresses[0]);
     expect_refusal(&third, "max_connections", 2);
     peer_close(&first);
     while (connections(&second) > 1)
         ;
-    open_peer(&hosted, &third);
+    peer_open(&third, &hosted);
     peer_close(&second);
     peer_close(&third);
     end(&hosted);
@@ -75,12 +69,12 @@ Test(io_limits, one_address_has_only_so_many_connections_where_that_counts)
         struct peer first, second;
 
         start(&hosted, &(struct connection_limits){.per_address = 1, .local = local});
-        open_peer(&hosted, &first);
+        peer_open(&first, &hosted);
         if (local) {
             peer_connect(&second, &hosted.addresses[0]);
             expect_refusal(&second, "max_per_address", 1);
         } else {
-            open_peer(&hosted, &second);
+            peer_open(&second, &hosted);
             peer_close(&second);
         }
         peer_close(&first);
@@ -114,7 +108,7 @@ Test(io_limits, the_refused_are_told_and_only_some_are_waited_for)
     struct peer first, crowd[CROWD];
 
     start(&hosted, &(struct connection_limits){.total = 1});
-    open_peer(&hosted, &first);
+    peer_open(&first, &hosted);
     for (int i = 0; i < CROWD; i++)
         peer_connect(&crowd[i], &hosted.addresses[0]);
     for (int i = 0; i < CROWD; i++) {

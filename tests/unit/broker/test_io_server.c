@@ -18,12 +18,6 @@ static void end(struct hosted *hosted)
     ASSERT_NO_LEAKS();
 }
 
-static void open_peer(struct hosted *hosted, struct peer *peer)
-{
-    peer_connect(peer, &hosted->addresses[0]);
-    peer_hello(peer);
-}
-
 /* Awaits answers until `count` publications of `peer` were accepted. */
 static void await_published(struct peer *peer, uint64_t count)
 {
@@ -85,8 +79,8 @@ Test(io_server, published_messages_are_acknowledged_and_delivered)
     struct server_config config = hosted_config();
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &publisher);
-    open_peer(&hosted, &subscriber);
+    peer_open(&publisher, &hosted);
+    peer_open(&subscriber, &hosted);
     peer_publish(&publisher, "A", 3, 10);
     await_published(&publisher, 3);
     peer_subscribe(&subscriber, "A");
@@ -104,8 +98,8 @@ Test(io_server, a_flood_of_small_frames_is_answered_in_full)
     struct server_config config = hosted_config();
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &publisher);
-    open_peer(&hosted, &subscriber);
+    peer_open(&publisher, &hosted);
+    peer_open(&subscriber, &hosted);
     peer_subscribe(&subscriber, "A");
     for (int i = 0; i < FRAMES; i++)
         peer_publish(&publisher, "A", 1, 20);
@@ -133,7 +127,7 @@ Test(io_server, garbage_oversized_and_empty_frames_are_refused_by_name)
     struct server_frame frame;
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &other);
+    peer_open(&other, &hosted);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         peer_connect(&peer, &hosted.addresses[0]);
         peer_send_bytes(&peer, rows[i].bytes, rows[i].size);
@@ -173,7 +167,7 @@ Test(io_server, a_frame_beyond_the_cap_after_hello_is_refused)
     struct server_config config = hosted_config();
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &peer);
+    peer_open(&peer, &hosted);
     peer_send_bytes(&peer, "\x00\x20\x00\x00", 4);
     expect_refusal(&peer, PS_FRAME_TOO_LARGE);
     peer_close(&peer);
@@ -187,9 +181,9 @@ Test(io_server, a_peer_that_leaves_within_a_frame_harms_nobody)
     struct server_config config = hosted_config();
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &other);
+    peer_open(&other, &hosted);
     for (size_t size = 1; size < 12; size++) {
-        open_peer(&hosted, &peer);
+        peer_open(&peer, &hosted);
         peer_send_bytes(&peer, "\x00\x00\x10\x00\x08\x01\x2a\x04\x01\x02\x03\x04", size);
         peer_close(&peer);
     }
@@ -208,8 +202,8 @@ Test(io_server, a_frame_that_does_not_come_whole_in_time_is_refused)
 
     config.deadlines.assembly_ms = 300;
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &other);
-    open_peer(&hosted, &peer);
+    peer_open(&other, &hosted);
+    peer_open(&peer, &hosted);
     peer_send_bytes(&peer, "\x00\x00\x10\x00\x08", 5);
     ask_info(&other);
     peer_send_bytes(&peer, "\x01", 1);
@@ -228,9 +222,9 @@ Test(io_server, a_subscriber_that_does_not_read_pins_a_bounded_amount_and_loses_
 
     config.broker.tail_bytes = 1 << 20;
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &publisher);
-    open_peer(&hosted, &slow);
-    open_peer(&hosted, &quick);
+    peer_open(&publisher, &hosted);
+    peer_open(&slow, &hosted);
+    peer_open(&quick, &hosted);
     peer_subscribe(&slow, "A");
     peer_subscribe(&quick, "A");
     for (int i = 0; i < FRAMES; i++) {
@@ -256,8 +250,8 @@ Test(io_server, a_drain_answers_what_is_under_way_and_says_goodbye)
     bool goodbye = false;
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &publisher);
-    open_peer(&hosted, &idle);
+    peer_open(&publisher, &hosted);
+    peer_open(&idle, &hosted);
     for (int i = 0; i < 100; i++)
         peer_publish(&publisher, "A", 10, 100);
     await_published(&publisher, 10);
@@ -292,8 +286,8 @@ Test(io_server, a_drain_does_not_wait_for_a_peer_that_does_not_read)
     config.deadlines.send_ms = 300;
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &publisher);
-    open_peer(&hosted, &dead);
+    peer_open(&publisher, &hosted);
+    peer_open(&dead, &hosted);
     peer_subscribe(&dead, "A");
     for (int i = 0; i < 30; i++)
         peer_publish(&publisher, "A", 1, 900 * 1000);
@@ -316,8 +310,8 @@ Test(io_server, where_descriptors_are_short_peers_wait_until_one_leaves)
     few = (struct rlimit){.rlim_cur = SERVER_SPARE_DESCRIPTORS + 2, .rlim_max = before.rlim_max};
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &first);
-    open_peer(&hosted, &second);
+    peer_open(&first, &hosted);
+    peer_open(&second, &hosted);
     peer_connect(&third, &hosted.addresses[0]);
     cr_assert_eq(ask_info(&first).connections, 2u);
     cr_assert_eq(ask_info(&second).connections, 2u);
@@ -341,7 +335,7 @@ Test(io_server, without_descriptors_a_newcomer_is_closed_and_service_goes_on)
     char byte;
 
     hosted_start(&hosted, &config);
-    open_peer(&hosted, &first);
+    peer_open(&first, &hosted);
     /* The lowest free descriptor is taken, so everything below it is too. */
     int newcomer = socket(hosted.addresses[0].socket.ss_family, SOCK_STREAM, 0);
     cr_assert_geq(newcomer, 0);
@@ -357,7 +351,7 @@ Test(io_server, without_descriptors_a_newcomer_is_closed_and_service_goes_on)
     cr_assert_eq(ask_info(&first).connections, 1u);
 
     cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
-    open_peer(&hosted, &second);
+    peer_open(&second, &hosted);
     cr_assert_eq(ask_info(&second).connections, 2u);
     close(newcomer);
     peer_close(&first);
@@ -385,8 +379,7 @@ Test(io_server, roles_belong_to_listeners)
     cr_assert_eq(frame.kind == SERVER_ERROR ? frame.error.status : frame.published.runs[0].status,
                  PS_ROLE_REFUSED);
     peer_close(&peer);
-    peer_connect(&peer, &hosted.addresses[0]);
-    peer_hello(&peer);
+    peer_open(&peer, &hosted);
     peer_publish(&peer, "A", 1, 1);
     await_published(&peer, 1);
     peer_close(&peer);
@@ -421,7 +414,7 @@ Test(io_server, a_unix_socket_is_for_its_owner_and_is_removed_at_the_end)
     cr_assert_eq(hosted.start_status, PS_OK, "%s", hosted.error);
     cr_assert_eq(stat(config.listeners[0].path, &info), 0);
     cr_assert_eq(info.st_mode & 0777, 0600u);
-    open_peer(&hosted, &peer);
+    peer_open(&peer, &hosted);
     peer_publish(&peer, "A", 1, 1);
     await_published(&peer, 1);
     peer_close(&peer);
