@@ -88,7 +88,8 @@ char *database_uri(const char *path, bool unchanging)
 
     if (uri == NULL)
         return NULL;
-    to += sprintf(to, "file:");
+    /* An absolute path behind an authority, for a path that begins with two slashes would be taken for one. */
+    to += sprintf(to, *path == '/' ? "file://" : "file:");
     for (const char *from = path; *from != '\0'; from++) {
         if (isalnum((unsigned char)*from) || strchr("/._-", *from) != NULL)
             *to++ = *from;

@@ -53,7 +53,7 @@ class Offline(VerifyCase):
         before = sorted(os.listdir(os.path.dirname(path)))
         with open(path, "rb") as file:
             content = file.read()
-        for name in (path, os.path.dirname(path)):
+        for name in (path, os.path.dirname(path), "/" + path):
             done = self.verify(name)
             self.assertEqual(done.out, b"")
             self.assertIn("4200 records in 2 topics, mark 4701: 0 problems", done.err)
