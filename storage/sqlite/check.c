@@ -127,8 +127,8 @@ static int open_file(struct checking *checking)
 
 /* -------------------------------------------------------------------------------------------------- content */
 
-/* What SQLite finds is a finding also where it cannot go on. */
-static void check_structure(const struct checking *checking)
+/* What SQLite finds is a finding also where it cannot go on. PS_OK or PS_NO_MEMORY. */
+static enum ps_status check_structure(const struct checking *checking)
 {
     sqlite3_stmt *pragma = NULL;
     int rc = sqlite3_prepare_v2(checking->db.handle, "PRAGMA quick_check(50)", -1, &pragma, NULL);
@@ -141,20 +141,36 @@ static void check_structure(const struct checking *checking)
             tell(checking, "SQLite: %.500s", text);
         rc = SQLITE_OK;
     }
-    if (rc != SQLITE_DONE)
+    if (rc != SQLITE_DONE && database_status(rc) != PS_NO_MEMORY)
         tell(checking, "SQLite cannot read the file: %s", sqlite3_errmsg(checking->db.handle));
     sqlite3_finalize(pragma);
+    return database_status(rc) == PS_NO_MEMORY ? PS_NO_MEMORY : PS_OK;
 }
 
-static enum ps_status check_records(const struct checking *checking)
+/* A schema that cannot be read was told with the structure. PS_OK or PS_NO_MEMORY. */
+static enum ps_status check_schema(const struct checking *checking)
+{
+    sqlite3 *db = checking->db.handle;
+    int application_id = 0;
+    int version = 0;
+    char error[512] = "";
+    enum ps_status status = database_status(migrate_identify(db, &application_id, &version));
+
+    if (status == PS_OK && version == migration_count)
+        status = schema_check(db, error, sizeof(error));
+    if (status == PS_FOREIGN_FILE)
+        tell(checking, "%s", error);
+    return status == PS_NO_MEMORY ? PS_NO_MEMORY : PS_OK;
+}
+
+static enum ps_status check_records(struct checking *checking)
 {
     struct store_verify verify = {
         .max_microseconds = STEP_MICROSECONDS, .show = checking->check->show, .ctx = checking->check->ctx};
-    struct database *db = (struct database *)&checking->db;
     enum ps_status status = scrub_new(&verify.scrub);
 
     while (status == PS_OK && !verify.done) {
-        status = scrub_step(verify.scrub, db, &verify);
+        status = scrub_step(verify.scrub, &checking->db, &verify);
         say_progress(checking, "records", verify.checked, verify.total);
     }
     if (verify.scrub != NULL) {
@@ -170,30 +186,17 @@ static enum ps_status check_records(const struct checking *checking)
     return status;
 }
 
-static void check_head(const struct checking *checking)
+static void compare_head(const struct checking *checking, const char *path, const struct head_facts *here)
 {
-    static const uint8_t none[LOG_ID_BYTES];
-    struct head_facts head, here = {0};
-    struct database *db = (struct database *)&checking->db;
-    size_t directory = strlen(checking->check->path);
-    char *path = NULL;
-    char what[360];
+    struct head_facts head;
     enum head_verdict verdict;
+    char what[360];
 
-    if (loss_look(db, checking->has_wal, &here) != PS_OK)
-        return;
-    checking->check->mark = here.mark;
-    checking->check->is_backup = memcmp(here.log_id, none, LOG_ID_BYTES) == 0;
-    while (directory > 0 && checking->check->path[directory - 1] != '/')
-        directory--;
-    if (strcmp(checking->check->path + directory, "psbroker.db") != 0 || checking->check->is_backup ||
-        asprintf(&path, "%.*spsbroker.head", (int)directory, checking->check->path) < 0)
-        return;
     switch (head_read(path, &head)) {
     case HEAD_FOUND:
-        verdict = head_compare(&head, &here);
+        verdict = head_compare(&head, here);
         if (verdict == HEAD_LEADS || verdict == HEAD_LEADS_IN_WAL) {
-            loss_say(what, sizeof(what), verdict, &head, &here);
+            loss_say(what, sizeof(what), verdict, &head, here);
             tell(checking, "%s", what);
         }
         break;
@@ -203,42 +206,61 @@ static void check_head(const struct checking *checking)
     case HEAD_MISSING:
         break;
     }
-    free(path);
 }
 
-static void check_wal(const struct checking *checking)
+/* A log that cannot be asked was told with its records. PS_OK or PS_NO_MEMORY. */
+static enum ps_status check_head(struct checking *checking)
+{
+    static const uint8_t none[LOG_ID_BYTES];
+    const char *slash = strrchr(checking->check->path, '/');
+    const char *name = slash == NULL ? checking->check->path : slash + 1;
+    struct head_facts here = {0};
+    char *path = NULL;
+    enum ps_status status = loss_look(&checking->db, checking->has_wal, &here);
+
+    if (status != PS_OK)
+        return status == PS_NO_MEMORY ? PS_NO_MEMORY : PS_OK;
+    checking->check->mark = here.mark;
+    checking->check->is_backup = memcmp(here.log_id, none, LOG_ID_BYTES) == 0;
+    if (strcmp(name, "psbroker.db") != 0 || checking->check->is_backup)
+        return PS_OK;
+    if (asprintf(&path, "%.*spsbroker.head", (int)(name - checking->check->path), checking->check->path) < 0)
+        return PS_NO_MEMORY;
+    compare_head(checking, path, &here);
+    free(path);
+    return PS_OK;
+}
+
+static void check_wal(struct checking *checking)
 {
     struct wal_facts both;
 
-    wal_match_read((struct database *)&checking->db, &both);
+    wal_match_read(&checking->db, &both);
     if (checking->has_wal && !wal_match_fits(&checking->file_alone, &both))
         tell(checking, WAL_IS_ANOTHERS);
 }
 
 static enum ps_status check_content(struct checking *checking, char *error, size_t error_size)
 {
-    struct database *db = &checking->db;
+    sqlite3 *db = checking->db.handle;
     bool fresh = false;
-    int application_id = 0;
-    int version = 0;
-    enum ps_status status = schema_identify(db->handle, &fresh, error, error_size);
+    enum ps_status status = schema_identify(db, &fresh, error, error_size);
 
     if (fresh)
         tell(checking, "the file is empty: it holds no log");
     if (status != PS_OK || fresh)
         return status;
     check_wal(checking);
-    vfs_tolerate(db->handle, true);
-    check_structure(checking);
-    vfs_tolerate(db->handle, false);
-    sqlite3_db_release_memory(db->handle);
-    if (migrate_identify(db->handle, &application_id, &version) == SQLITE_OK && version == migration_count &&
-        schema_check(db->handle, error, error_size) == PS_FOREIGN_FILE) {
-        tell(checking, "%s", error);
-        error[0] = '\0';
-    }
-    status = check_records(checking);
-    check_head(checking);
+    vfs_tolerate(db, true);
+    status = check_structure(checking);
+    vfs_tolerate(db, false);
+    sqlite3_db_release_memory(db);
+    if (status == PS_OK)
+        status = check_schema(checking);
+    if (status == PS_OK)
+        status = check_records(checking);
+    if (status == PS_OK)
+        status = check_head(checking);
     return status;
 }
 

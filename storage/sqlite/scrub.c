@@ -460,14 +460,17 @@ static enum ps_status read_mark(const struct pass *pass, uint64_t *mark)
 static enum ps_status step_offsets(struct pass *pass)
 {
     struct store_scrub *scrub = pass->scrub;
-    sqlite3_stmt *rows = database_statement(pass->db, STATEMENT_SCRUB_OFFSETS);
+    sqlite3_stmt *rows;
     uint64_t mark = scrub->end;
     enum ps_status status = read_mark(pass, &mark);
     unsigned count = 0;
     int rc;
 
-    if (rows == NULL || status != PS_OK)
-        return rows == NULL ? database_error(pass->db) : status;
+    if (status != PS_OK)
+        return status;
+    rows = database_statement(pass->db, STATEMENT_SCRUB_OFFSETS);
+    if (rows == NULL)
+        return database_error(pass->db);
     bind_u64(rows, 1, scrub->topic_id);
     bind_u64(rows, 2, scrub->subscription_id);
     while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {

@@ -1,6 +1,8 @@
 /* Every allocation of the store, and of SQLite on its behalf, fails in turn. The store under test is wrapped: memory fails
  * only inside of its own calls, and not in what they call back. */
 #include "caller.h"
+#include "check.h"
+#include "dice.h"
 #include "failing_memory.h"
 #include "leaks.h"
 #include "store_sweep.h"
@@ -216,6 +218,61 @@ Test(memory_sweep, any_allocation_of_a_first_commit_fails)
     cr_assert_gt(n, 100u);
     ASSERT_NO_LEAKS();
 }
+
+/* ------------------------------------------------------------------------------------------ a check of a file */
+
+static bool find_nothing(void *ctx, const struct store_problem *problem)
+{
+    (void)ctx;
+    cr_assert_fail("%s: %.*s", test_note, (int)problem->text.size, (const char *)problem->text.data);
+    return false;
+}
+
+enum { CHECK_STRIDE = 41 };
+
+/* A sound log is checked as a whole, or the check says that it had no memory; never that the log is damaged. */
+static bool check_fails(const char *path, size_t n, bool once)
+{
+    struct store_check check = {.path = path, .show = find_nothing};
+    char error[512];
+    snprintf(test_note, sizeof test_note, "allocation %zu%s", n, once ? "" : " and all behind it");
+
+    arm(n, once);
+    memory_resume();
+    enum ps_status status = store_sqlite_check(&check, error, sizeof error);
+    bool came = memory_failed();
+    HOLDS(status == PS_NO_MEMORY || (status == PS_OK && check.mark == 4), "%s: %s", ps_status_name(status),
+          error);
+    HOLDS(came || status == PS_OK, "%s: %s", ps_status_name(status), error);
+    return came;
+}
+
+Test(memory_sweep, any_allocation_of_a_check_fails)
+{
+    struct caller caller = {0};
+    char directory[TMPDIR_BYTES], path[TMPDIR_BYTES + 16];
+    watch_sqlite();
+    cr_assert(tmpdir_make(directory));
+    cr_assert_eq(caller_open_in(&caller, &sqlite_small_body, directory), PS_OK);
+    for (int i = 0; i < 3; i++)
+        caller_publish(&caller, i == 1 ? "B" : "A", "payload");
+    caller_leave(&caller);
+
+    snprintf(path, sizeof path, "%s/psbroker.db", directory);
+    const char *given = getenv("SWEEP_STRIDE");
+    size_t stride = given != NULL ? strtoul(given, NULL, 10) : CHECK_STRIDE;
+    struct dice dice = dice_of(1);
+    for (int once = 0; once <= 1; once++) {
+        size_t n = 1 + dice_below(&dice, stride);
+        for (; check_fails(path, n, once); n += stride)
+            ;
+        cr_assert_gt(n, 1000u);
+    }
+    tmpdir_remove(directory);
+    ASSERT_NO_LEAKS();
+}
+
+/* ---------------------------------------------------------------------------------------------- all of a life */
 
 Test(memory_sweep, an_allocation_fails_once)
 {
