@@ -44,7 +44,8 @@ def is_code(line):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path)
-    parser.add_argument("--lines", metavar="PREFIX", help="list the lines not reached in files that begin so")
+    parser.add_argument("--lines", metavar="PREFIX", nargs="?", const="",
+                        help="list the lines not reached, of files that begin so or of all")
     options = parser.parse_args()
     folders, decoder, whole = defaultdict(Lines), Lines(), Lines()
     for file in read(options.build.resolve()):
