@@ -149,8 +149,12 @@ static enum exit_code verify(int argc, char **argv)
 {
     bool sound = false;
 
+    if (argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
+        verify_print_help(stdout);
+        return EXIT_OK;
+    }
     if (argc != 3 || argv[2][0] == '-') {
-        fprintf(stderr, "usage: psbroker verify FILE|DIR\n");
+        fprintf(stderr, "psbroker: usage: psbroker verify FILE|DIR; see psbroker verify --help\n");
         return EXIT_USAGE;
     }
     umask(0077);

@@ -165,3 +165,22 @@ enum ps_status verify_file(const char *path, FILE *out, bool *sound)
         *sound = listing.problems == 0;
     return status;
 }
+
+void verify_print_help(FILE *out)
+{
+    fputs("Usage: psbroker verify FILE|DIR\n\n"
+          "Checks a log that no broker has open, a broker's directory or one database file, for instance a "
+          "backup. It reads\n"
+          "only: every page, every record with its checksum and its place, topics, the index, committed "
+          "offsets, and whether\n"
+          "the log ends where it ended. Each problem is a line on stdout, with topic and offset where they "
+          "are known; the\n"
+          "sum is on stderr. psctl verify checks a log that a broker has open.\n\n"
+          "Examples:\n"
+          "  psbroker verify ./data\n"
+          "  psbroker verify 2026-01-31.db\n\n"
+          "Exit codes: 0 sound, 9 there are problems, 1 it cannot be read, 2 usage, 3 a broker has the "
+          "directory,\n"
+          "4 not a log of psbroker, or a newer one.\n",
+          out);
+}

@@ -12,4 +12,6 @@
  * PS_OK; PS_IN_USE; PS_FOREIGN_FILE; PS_NEWER_SCHEMA; PS_ACCESS_DENIED, PS_IO_ERROR, PS_NO_MEMORY. */
 enum ps_status verify_file(const char *path, FILE *out, bool *sound);
 
+void verify_print_help(FILE *out);
+
 #endif

@@ -112,7 +112,8 @@ const struct command command_table[] = {
      "From the first message kept to what is the end now; without a FILTER, of all topics. A topic's "
      "messages "
      "come in\n"
-     "order; those of several topics are mixed. The lines are those of -o json.",
+     "order; those of several topics are mixed. The lines are those of -o json.\n"
+     "Damaged records are left out and named with topic and offsets; then it ends with 9.",
      "psctl dump > all.jsonl\n  psctl dump 'sensors/#' | gzip > sensors.jsonl.gz", cmd_dump},
     {COMMAND_LOAD, "load", NULL, "[FILE]", 0, 1, "publish what dump printed",
      "Reads FILE or standard input and publishes each line again, in order. Topic, key, headers and payload "
@@ -124,7 +125,10 @@ const struct command command_table[] = {
      "broker: they are the same if the topics were empty and nothing was missing at their beginning. With\n"
      "--check-offsets load ends with 1 at the first that differs; that one, and what was on its way, is "
      "stored.\n"
-     "The first line that is wrong or refused ends it and is named; what came before is stored.",
+     "The first line that is wrong or refused ends it and is named; what came before is stored, and the line "
+     "to go "
+     "on\n"
+     "with is told.",
      "psctl load < all.jsonl\n  psctl -p 7420 dump | psctl -p 7421 load --check-offsets", cmd_load},
     {COMMAND_BENCH, "bench", NULL, "pub|replay|fanout|latency|e2e", 1, 1, "measure what a broker does here",
      "Works against any running broker, on topics of its own under psctl-bench/, which it deletes when it is "

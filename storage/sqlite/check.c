@@ -13,10 +13,12 @@
 #include "vfs.h"
 #include "wal_match.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -282,7 +284,7 @@ enum ps_status store_sqlite_check(struct store_check *check, char *error, size_t
         return PS_FOREIGN_FILE;
     }
     if (access(check->path, R_OK) != 0) {
-        snprintf(error, error_size, "%s cannot be read", check->path);
+        snprintf(error, error_size, "%s cannot be read: %s", check->path, strerror(errno));
         return PS_ACCESS_DENIED;
     }
     if (checking.has_wal)

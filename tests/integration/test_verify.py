@@ -212,9 +212,15 @@ class Offline(VerifyCase):
         self.assertIn(b"psbroker.db-wal does not continue psbroker.db", self.verify(path, 9).out)
 
     def test_what_is_no_log_of_ours(self):
-        self.assertIn("cannot be read", self.verify(self.path("nothing"), 1).err)
+        self.assertIn("cannot be read: No such file or directory", self.verify(self.path("nothing"), 1).err)
         self.verify(self.file("text", "no database\n" * 1000), 4)
         self.assertIn("usage", subprocess.run([PSBROKER, "verify"], capture_output=True, check=False).stderr.decode())
+
+
+    def test_help(self):
+        done = subprocess.run([PSBROKER, "verify", "--help"], capture_output=True, check=True)
+        self.assertIn(b"psbroker verify ./data", done.stdout)
+        self.assertEqual(done.stderr, b"")
 
 
 class Running(VerifyCase):
