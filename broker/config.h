@@ -13,7 +13,8 @@ enum config_result {
     CONFIG_WRONG    /* `error` says what is wrong, with the nearest hint */
 };
 
-/* Defaults for everything, then the command line. Texts in *config are borrowed from argv. `error` has `error_size` bytes. */
+/* Defaults for everything, then the command line. Texts in *config are borrowed from argv. `error` has `error_size`
+ * bytes. */
 enum config_result config_parse(int argc, char **argv, struct server_config *config, char *error,
                                 size_t error_size);
 

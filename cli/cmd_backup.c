@@ -1,5 +1,5 @@
-/* psctl backup: the broker copies its log, the copy is fetched piece by piece into FILE.partial, which becomes FILE when it
- * is whole and on stable storage. */
+/* psctl backup: the broker copies its log, the copy is fetched piece by piece into FILE.partial, which becomes FILE
+ * when it is whole and on stable storage. */
 #include "command.h"
 #include "json.h"
 #include "progress.h"

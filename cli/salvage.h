@@ -1,5 +1,5 @@
-/* What a dump does about damage: a subscription ends at a record that does not match its checksum, so the topics that it
- * had not brought to their ends are read on one after the other, behind the damage. Loop thread only. */
+/* What a dump does about damage: a subscription ends at a record that does not match its checksum, so the topics that
+ * it had not brought to their ends are read on one after the other, behind the damage. Loop thread only. */
 #ifndef PSCTL_SALVAGE_H
 #define PSCTL_SALVAGE_H
 

@@ -1,5 +1,5 @@
-/* Labelled points of the program at which a test can have it killed, as if by `kill -9`. Only in a build with the option
- * `failpoints`; any other holds nothing of them, not even the names.
+/* Labelled points of the program at which a test can have it killed, as if by `kill -9`. Only in a build with the
+ * option `failpoints`; any other holds nothing of them, not even the names.
  *
  * PSBROKER_FAILPOINT=name:n in the environment names the point and which passing of it is the last, from 1 on. Any
  * thread. */

@@ -52,8 +52,8 @@ void cursor_move(struct cursor *cursor, enum cursor_state state);
 /* Its start is known. */
 void cursor_begin(struct cursor *cursor, uint64_t offset);
 
-/* WAITING, READY or ENDED, by where it stands. One that waits for a deleted topic is among its attachment's `gone`, which
- * attachment_schedule() frees, unless the filter names that topic alone. */
+/* WAITING, READY or ENDED, by where it stands. One that waits for a deleted topic is among its attachment's `gone`,
+ * which attachment_schedule() frees, unless the filter names that topic alone. */
 void cursor_settle(struct cursor *cursor);
 
 /* Tells the subscriber when kept offsets begin behind the cursor, and moves it there. */

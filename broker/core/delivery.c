@@ -23,8 +23,8 @@ static void drop_held(struct attachment *a)
     history_drop_early(a->session, a);
 }
 
-/* What was acknowledged of them is written first: the write names the topic, not the cursor. A topic that was made again
- * before its cursor could go has a use for it. */
+/* What was acknowledged of them is written first: the write names the topic, not the cursor. A topic that was made
+ * again before its cursor could go has a use for it. */
 static void free_gone(struct attachment *a)
 {
     while (!list_empty(&a->gone)) {

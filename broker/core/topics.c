@@ -1,6 +1,6 @@
-/* The listing is an array of pointers sorted by name, so that a page is a binary search. New topics stand behind those in
- * order until somebody looks, or there are NEW_TOPICS: moving what is behind each of thousands that one frame makes
- * would hold the loop. */
+/* The listing is an array of pointers sorted by name, so that a page is a binary search. New topics stand behind
+ * those in order until somebody looks, or there are NEW_TOPICS: moving what is behind each of thousands that one
+ * frame makes would hold the loop. */
 #include "topics.h"
 #include "prefetch.h"
 #include "topic.h"

@@ -4,10 +4,10 @@
  *                                           |                                  ^
  *   writer:                                 +-> write_queue -> cut -> store_commit
  *
- * Two lists under one mutex, both handed over whole. `staged` and the drained commit belong to the loop, the
- * write queue to the writer, so the mutex is never held over work. A commit carries the state of its own
- * moment: the ring has few places, and a writer that is so far ahead of the loop waits for it. What background work
- * changed goes the same way, as a commit of no writes.
+ * Two lists under one mutex, both handed over whole. `staged` and the drained commit belong to the loop, the write
+ * queue to the writer, so the mutex is never held over work. A commit carries the state of its own moment: the ring
+ * has few places, and a writer that is so far ahead of the loop waits for it. What background work changed goes the
+ * same way, as a commit of no writes.
  *
  * Life of the thread:
  *
@@ -15,9 +15,9 @@
  *      |                         |
  *      +---- stop, queue empty --+--> ENDED (joined by the loop)
  *
- * Failure modes: a commit whose outcome is unknown is reported behind its completions and nothing is
- * committed after it; a failure of background work is reported in the same way, behind its state. An idle thread looks every second whether the store has background work, because
- * what delayed it (a long outside reader) ends without telling. */
+ * Failure modes: a commit whose outcome is unknown is reported behind its completions and nothing is committed after
+ * it; a failure of background work is reported in the same way, behind its state. An idle thread looks every second
+ * whether the store has background work, because what delayed it (a long outside reader) ends without telling. */
 #include "log_writer.h"
 
 #include "failpoint.h"

@@ -22,8 +22,9 @@ struct log_writer_config {
     /* Background work changed the state of the store since the last commit: the index went on, the WAL is empty, dead
      * rows are gone. In order with completions. */
     void (*worked)(void *ctx, const struct store_state *state);
-    /* The store takes no further commit: PS_UNKNOWN, PS_STORAGE_FAILED or PS_FOREIGN_WRITER. Behind the
-     * completions of that commit, or the state of that background work, once. Writes that come later are completed with PS_STORAGE_FAILED. */
+    /* The store takes no further commit: PS_UNKNOWN, PS_STORAGE_FAILED or PS_FOREIGN_WRITER. Behind the completions
+     * of that commit, or the state of that background work, once. Writes that come later are completed with
+     * PS_STORAGE_FAILED. */
     void (*failed)(void *ctx, enum ps_status status);
     void *ctx;
 };

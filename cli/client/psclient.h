@@ -270,8 +270,8 @@ typedef void psc_verification_fn(const struct psc_error *error, const struct psc
 enum ps_status psc_verify(struct psc_client *client, psc_verification_fn *each, void *data);
 
 /* Has the broker copy its log; `each` is called until one says `ready` or an error ends it. Then psc_read_backup()
- * gives the copy's bytes, one call after the other, until one gives none. The broker keeps the copy until the connection
- * ends. */
+ * gives the copy's bytes, one call after the other, until one gives none. The broker keeps the copy until the
+ * connection ends. */
 struct psc_backup_state {
     uint64_t copied, total; /* bytes; total is the copy's size once it is ready */
     uint64_t mark;          /* the copy holds everything before this place in commit order */

@@ -3,9 +3,9 @@
  *   put --> stage (open) --> stages (sealed) --> frame sent, tickets in a ring --> answered
  *
  * A frame may be answered in pieces, pieces and frames in any order; callbacks come in the order of sending, so an
- * answer waits in its ticket until it is at the ring's front. What is not answered is charged to the window, so memory is bounded by it and by
- * PUBLISHER_MOST_PENDING. No libuv; callbacks run from publisher_answer(), publisher_refused(),
- * publisher_limit() and publisher_lost() only. */
+ * answer waits in its ticket until it is at the ring's front. What is not answered is charged to the window, so
+ * memory is bounded by it and by PUBLISHER_MOST_PENDING. No libuv; callbacks run from publisher_answer(),
+ * publisher_refused(), publisher_limit() and publisher_lost() only. */
 #ifndef PSCLIENT_PUBLISHER_H
 #define PSCLIENT_PUBLISHER_H
 

@@ -193,8 +193,8 @@ static int by_topic_and_seq(const void *left, const void *right)
     return a->first_seq < b->first_seq ? -1 : a->first_seq > b->first_seq;
 }
 
-/* A radix sort by topic: in commit order the runs of one topic are in the order of their offsets already. Without memory
- * for it no publication is refused: it only takes longer. */
+/* A radix sort by topic: in commit order the runs of one topic are in the order of their offsets already. Without
+ * memory for it no publication is refused: it only takes longer. */
 static void sort_runs(struct run_row *runs, size_t count)
 {
     struct run_row *scratch = malloc(count * sizeof(*runs));

@@ -22,11 +22,12 @@ void file_names_deinit(struct file_names *names);
 /* The path that is not the same file any more; NULL: none. */
 const char *file_names_lost(const struct file_names *names);
 
-/* Why another program, or another broker, may have the file under another name: "is a symbolic link", …; NULL: there is
- * nothing odd about it, or it is not there. */
+/* Why another program, or another broker, may have the file under another name: "is a symbolic link", …; NULL: there
+ * is nothing odd about it, or it is not there. */
 const char *file_oddity(const char *path);
 
-/* open() that waits for nobody and follows nothing, mode 0600. -1 with errno, EINVAL where file_oddity() has words. */
+/* open() that waits for nobody and follows nothing, mode 0600; for files beside the database only. -1 with errno,
+ * EINVAL where file_oddity() has words. */
 int file_open_plain(const char *path, int flags);
 
 #endif

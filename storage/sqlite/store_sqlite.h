@@ -5,9 +5,9 @@
 
 #include "store.h"
 
-/* Levels as in syslog: 3 error, 4 warning, 6 info, 7 debug. `text` is one line without a newline, in
- * logfmt (key=value …), borrowed until it returns. May be called on the writer thread and reader threads. SQLite's own log comes here too
- * (event=sqlite), from every connection in the process: it must not use SQLite itself. */
+/* Levels as in syslog: 3 error, 4 warning, 6 info, 7 debug. `text` is one line without a newline, in logfmt
+ * (key=value …), borrowed until it returns. May be called on the writer thread and reader threads. SQLite's own log
+ * comes here too (event=sqlite), from every connection in the process: it must not use SQLite itself. */
 typedef void store_log_fn(void *ctx, int level, const char *text);
 
 struct store_sqlite_config {
@@ -29,13 +29,12 @@ struct store_sqlite_config {
 };
 
 /* Opens or creates, migrates, commits a row at FULL, tries to empty the WAL, recovers and compares the file with
- * itself (a bounded number of rows is read). An outside lock is waited for, and logged after a second. The first call in
- * a process makes SQLite's settings for all of it: no memory statistics, its log to ours. On failure `error` (of `error_size` bytes) holds a sentence that says what is wrong and
- * what to do.
+ * itself (a bounded number of rows is read). An outside lock is waited for, and logged after a second. The first call
+ * in a process makes SQLite's settings for all of it: no memory statistics, its log to ours. On failure `error` (of
+ * `error_size` bytes) holds a sentence that says what is wrong and what to do.
  * PS_OK; PS_FOREIGN_FILE (not ours, or foreign objects under our names); PS_NEWER_SCHEMA; PS_DAMAGED (or shorter than
- * psbroker.head says);
- * PS_ACCESS_DENIED; PS_DISK_FULL; PS_STORAGE_BUSY (held by an outside lock for 30 s); PS_IO_ERROR;
- * PS_NO_MEMORY. */
+ * psbroker.head says); PS_ACCESS_DENIED; PS_DISK_FULL; PS_STORAGE_BUSY (held by an outside lock for 30 s);
+ * PS_IO_ERROR; PS_NO_MEMORY. */
 enum ps_status store_sqlite_open(const struct store_sqlite_config *config, struct store **store,
                                  struct store_opened *opened, char *error, size_t error_size);
 

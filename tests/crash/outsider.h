@@ -21,8 +21,8 @@ bool outsider_visit(struct outsider *outsider, struct caller *caller, struct dic
 /* It looks at its snapshot once more, expects the same as at first where it can read, and goes. Takes one that is not
  * there. */
 void outsider_leave(struct outsider *outsider);
-/* To be called after a commit that it held up: it goes, another one looks at what there is now, and it returns when the next commit is sure to try again, so that a
- * run does not depend on the clock. */
+/* To be called after a commit that it held up: it goes, another one looks at what there is now, and it returns when
+ * the next commit is sure to try again, so that a run does not depend on the clock. */
 void outsider_give_way(struct outsider *outsider, const char *directory);
 
 #endif

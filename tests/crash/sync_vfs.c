@@ -1,7 +1,7 @@
-/* A frame of the WAL is a header of 24 bytes, whose second word is not zero in the frame that commits, and then the page.
- * They arrive in pieces of any size. So markers found in a page count as committed once a page behind a committing header
- * was written. What a rolled back transaction wrote is never committed by itself and does not matter: nobody may
- * acknowledge it. */
+/* A frame of the WAL is a header of 24 bytes, whose second word is not zero in the frame that commits, and then the
+ * page. They arrive in pieces of any size. So markers found in a page count as committed once a page behind a
+ * committing header was written. What a rolled back transaction wrote is never committed by itself and does not
+ * matter: nobody may acknowledge it. */
 #include "sync_vfs.h"
 
 #include "shim_vfs.h"

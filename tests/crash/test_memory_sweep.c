@@ -1,5 +1,5 @@
-/* Every allocation of the store, and of SQLite on its behalf, fails in turn. The store under test is wrapped: memory fails
- * only inside of its own calls, and not in what they call back. */
+/* Every allocation of the store, and of SQLite on its behalf, fails in turn. The store under test is wrapped: memory
+ * fails only inside of its own calls, and not in what they call back. */
 #include "caller.h"
 #include "check.h"
 #include "dice.h"

@@ -1,14 +1,14 @@
-/* The power fails at any write, sync or truncation of the store, also of the recovery from the last cut. What is found
- * then is what was acknowledged, or that and the whole commit that was under way: never less, never a part, never other
- * bytes.
+/* The power fails at any write, sync or truncation of the store, also of the recovery from the last cut. What is
+ * found then is what was acknowledged, or that and the whole commit that was under way: never less, never a part,
+ * never other bytes.
  *
- * Some of these ends are of the process alone: all that was written is still to be seen, and lost with the next cut unless the
- * start in between made it certain.
+ * Some of these ends are of the process alone: all that was written is still to be seen, and lost with the next cut
+ * unless the start in between made it certain.
  *
- * A round runs random operations on the file that the last cut left until its own cut is due. The image is made at that
- * moment and the run goes on to the end of the operation, so that the model knows both outcomes. The cuts are the same in
- * every run; POWER_CUTS=N makes N others, at random or from the seed PSBROKER_SEED on; a failure names the seed of its chain
- * of cuts, which PSBROKER_SEED alone repeats. */
+ * A round runs random operations on the file that the last cut left until its own cut is due. The image is made at
+ * that moment and the run goes on to the end of the operation, so that the model knows both outcomes. The cuts are
+ * the same in every run; POWER_CUTS=N makes N others, at random or from the seed PSBROKER_SEED on; a failure names
+ * the seed of its chain of cuts, which PSBROKER_SEED alone repeats. */
 #include "leaks.h"
 #include "outsider.h"
 #include "power_vfs.h"

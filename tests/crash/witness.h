@@ -21,8 +21,8 @@ struct psc_bytes witness_durable_id(unsigned cursor, char name[16]);
  * way any more. Says `acknowledged N` on stdout when `report` were. Whether it ended by itself. */
 bool witness_load(struct witness *witness, uint64_t report, uint64_t most);
 
-/* Keeps all durable subscriptions attached, each on a connection of its own, while brokers come and go `rounds` times. Says
- * `attached N` on stdout each time all are. */
+/* Keeps all durable subscriptions attached, each on a connection of its own, while brokers come and go `rounds`
+ * times. Says `attached N` on stdout each time all are. */
 void witness_storm(struct witness *witness, unsigned rounds);
 
 /* Reads all there is through the broker and compares it. False when the connection was lost. */

@@ -1,5 +1,5 @@
-/* The log that clients are told of, as the commits of its store made it, and the names that clients give to what is in it.
- * What a commit must not do aborts with a sentence. */
+/* The log that clients are told of, as the commits of its store made it, and the names that clients give to what is
+ * in it. What a commit must not do aborts with a sentence. */
 #ifndef PSBROKER_FUZZ_MODEL_LOG_H
 #define PSBROKER_FUZZ_MODEL_LOG_H
 

@@ -1,6 +1,6 @@
-/* The input of fuzz_session: four bytes of configuration, then steps. A step is a byte that says what, a byte that says
- * which client, then what that step reads; bytes are taken modulo what there is to choose from, and behind the end there
- * are zeros. So any bytes are a script, and one that was changed a little does something else of use.
+/* The input of fuzz_session: four bytes of configuration, then steps. A step is a byte that says what, a byte that
+ * says which client, then what that step reads; bytes are taken modulo what there is to choose from, and behind the
+ * end there are zeros. So any bytes are a script, and one that was changed a little does something else of use.
  *
  * Configuration: budget of the tail, bytes handed to a socket, publish window, time that passes at each look. */
 #ifndef PSBROKER_FUZZ_SCRIPT_H

@@ -1,6 +1,6 @@
-/* Preloaded into a program, it moves the clock of the wall: the file that CLOCK_SHIM names holds two 64-bit numbers of
- * microseconds, a shift, and a time at which the clock stands still (0: it goes). Both may change at any time. Monotonic
- * clocks are left alone. */
+/* Preloaded into a program, it moves the clock of the wall: the file that CLOCK_SHIM names holds two 64-bit numbers
+ * of microseconds, a shift, and a time at which the clock stands still (0: it goes). Both may change at any time.
+ * Monotonic clocks are left alone. */
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>

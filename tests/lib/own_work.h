@@ -1,5 +1,5 @@
-/* A sweep over failing allocations spares what the test does inside of the code under test: it is told where that begins
- * and ends. NULL: nobody asks. */
+/* A sweep over failing allocations spares what the test does inside of the code under test: it is told where that
+ * begins and ends. NULL: nobody asks. */
 #ifndef PSBROKER_TESTS_OWN_WORK_H
 #define PSBROKER_TESTS_OWN_WORK_H
 

@@ -1,10 +1,11 @@
-/* A SQLite VFS on a disk with a volatile cache: it knows what a power cut at any moment could leave behind. The default
- * one of its process; everything is passed on as well, so the program under test notices nothing.
+/* A SQLite VFS on a disk with a volatile cache: it knows what a power cut at any moment could leave behind. The
+ * default one of its process; everything is passed on as well, so the program under test notices nothing.
  *
  * Model: a write is certain once a later xSync of the same file has returned. Of what is not certain, each 512-byte
  * sector of each write is there or not, independently of all others and of their order; so is a change of size. A
- * hint of the size to come counts as one, for the store's VFS reserves the blocks past this one, by a descriptor of its
- * own: after a cut the file may be that large, and zeros behind what was written. A file that was removed is there again, or not, until SQLite syncs the directory. */
+ * hint of the size to come counts as one, for the store's VFS reserves the blocks past this one, by a descriptor of
+ * its own: after a cut the file may be that large, and zeros behind what was written. A file that was removed is
+ * there again, or not, until SQLite syncs the directory. */
 #ifndef PSBROKER_TESTS_POWER_VFS_H
 #define PSBROKER_TESTS_POWER_VFS_H
 
@@ -28,8 +29,8 @@ void power_vfs_watch(void (*moment)(void *ctx), void *ctx);
  * false when that failed. `kept`, in 256ths, is how probable each sector is. */
 bool power_vfs_image(const char *directory, struct dice *dice, unsigned kept);
 
-/* From within `moment`: writes into the directory what the death of the process alone would leave now, which is all that
- * was written. The next power_vfs_begin() goes on with it, and what was not certain still is not. */
+/* From within `moment`: writes into the directory what the death of the process alone would leave now, which is all
+ * that was written. The next power_vfs_begin() goes on with it, and what was not certain still is not. */
 bool power_vfs_kill(const char *directory);
 
 #endif

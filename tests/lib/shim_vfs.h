@@ -1,6 +1,6 @@
-/* A SQLite VFS between SQLite and the disk: the default one of its process. What is done to a database, its WAL or its rollback
- * journal goes through hooks, which may read along, fail, or do something else instead; all the rest is passed on. Hooks run on the
- * thread that calls SQLite, several at once. */
+/* A SQLite VFS between SQLite and the disk: the default one of its process. What is done to a database, its WAL or
+ * its rollback journal goes through hooks, which may read along, fail, or do something else instead; all the rest is
+ * passed on. Hooks run on the thread that calls SQLite, several at once. */
 #ifndef PSBROKER_TESTS_SHIM_VFS_H
 #define PSBROKER_TESTS_SHIM_VFS_H
 

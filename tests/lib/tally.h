@@ -1,4 +1,5 @@
-/* What a run of a sweep comes to, appended to the file PSBROKER_TALLY of the environment, as Criterion keeps what is printed. */
+/* What a run of a sweep comes to, appended to the file PSBROKER_TALLY of the environment, as Criterion keeps what is
+ * printed. */
 #ifndef PSBROKER_TESTS_TALLY_H
 #define PSBROKER_TESTS_TALLY_H
 

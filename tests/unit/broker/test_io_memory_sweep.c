@@ -1,7 +1,7 @@
-/* Every allocation of a whole server over loopback fails in turn, on whichever thread: while it starts, and while peers
- * connect, publish, follow, read history and leave. A start is refused by a name. Later a peer is refused or dropped, never
- * left without an answer on an open connection; when memory is back, the same server serves and holds all that it
- * acknowledged, and it ends cleanly without a leak.
+/* Every allocation of a whole server over loopback fails in turn, on whichever thread: while it starts, and while
+ * peers connect, publish, follow, read history and leave. A start is refused by a name. Later a peer is refused or
+ * dropped, never left without an answer on an open connection; when memory is back, the same server serves and holds
+ * all that it acknowledged, and it ends cleanly without a leak.
  *
  * By default one allocation in some, from one that PSBROKER_SEED decides; SWEEP_STRIDE=1 tries every one. */
 #include "failing_memory.h"

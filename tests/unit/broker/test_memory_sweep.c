@@ -1,9 +1,11 @@
-/* Every allocation of decoding, sessions, delivery and the store in memory fails in turn, once, and from then on, while
- * clients do all there is: publish, follow, read history, acknowledge, take over, seek, list, delete, leave. Whoever is
- * concerned is refused by a name or dropped; session_model.h says what holds of everything that anybody is told. When
- * memory is back, all that was acknowledged is there for who asks, every request is answered, nothing is charged or leaked.
+/* Every allocation of decoding, sessions, delivery and the store in memory fails in turn, once, and from then on,
+ * while clients do all there is: publish, follow, read history, acknowledge, take over, seek, list, delete, leave.
+ * Whoever is concerned is refused by a name or dropped; session_model.h says what holds of everything that anybody is
+ * told. When memory is back, all that was acknowledged is there for who asks, every request is answered, nothing is
+ * charged or leaked.
  *
- * By default one allocation in some, from one that PSBROKER_SEED decides; SWEEP_STRIDE=1 tries every one, SWEEP_ONLY=N one. */
+ * By default one allocation in some, from one that PSBROKER_SEED decides; SWEEP_STRIDE=1 tries every one,
+ * SWEEP_ONLY=N one. */
 #include "failing_memory.h"
 #include "leaks.h"
 #include "own_work.h"

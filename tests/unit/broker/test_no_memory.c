@@ -79,7 +79,8 @@ static void check_service(struct world *world, struct client *publisher, struct 
         expect_offsets(follower, "t/a", offset, offset + 1);
 }
 
-/* At the moment of `drained`, everything acknowledged is in the store; what could not be written for want of memory was tried again. */
+/* At the moment of `drained`, everything acknowledged is in the store; what could not be written for want of memory
+ * was tried again. */
 Test(no_memory, draining_ends_only_when_what_was_acknowledged_is_committed)
 {
     bool failed = true;

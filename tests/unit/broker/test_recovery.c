@@ -1,8 +1,9 @@
 /* The core over the real store, killed at random places: what a start loads fits to what is appended behind it.
  *
- * A kill is a copy of the database and its WAL, made between two commits by another process (a descriptor of the file that
- * this one closed would drop SQLite's locks). Epochs, slices and steps are small, so kills fall before, inside and behind the
- * flush of an epoch; topics are deleted and made again; several commits are under way while the index moves. */
+ * A kill is a copy of the database and its WAL, made between two commits by another process (a descriptor of the file
+ * that this one closed would drop SQLite's locks). Epochs, slices and steps are small, so kills fall before, inside
+ * and behind the flush of an epoch; topics are deleted and made again; several commits are under way while the index
+ * moves. */
 #include "dice.h"
 #include "leaks.h"
 #include "store_sqlite.h"

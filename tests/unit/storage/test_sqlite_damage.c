@@ -1,8 +1,8 @@
-/* One flipped bit, at each of many places of a database that was closed cleanly: opening is refused, or a read
- * gives the right bytes, or it names the record that is damaged. Wrong bytes are never shown.
+/* One flipped bit, at each of many places of a database that was closed cleanly: opening is refused, or a read gives
+ * the right bytes, or it names the record that is damaged. Wrong bytes are never shown.
  *
- * Places are taken evenly over the file, and more densely where a page begins. The seed of the bits stands in every failure;
- * STORE_TEST_SEED=N runs it again. */
+ * Places are taken evenly over the file, and more densely where a page begins. The seed of the bits stands in every
+ * failure; STORE_TEST_SEED=N runs it again. */
 #include "leaks.h"
 #include "store_sqlite.h"
 #include "tmpdir.h"

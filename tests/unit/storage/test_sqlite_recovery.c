@@ -1,5 +1,5 @@
-/* What a start costs and promises after a kill: a bounded number of rows is read, and no seq, topic id or offset that was
- * given out is given again. The store runs in a process of its own, which ends without closing anything. */
+/* What a start costs and promises after a kill: a bounded number of rows is read, and no seq, topic id or offset that
+ * was given out is given again. The store runs in a process of its own, which ends without closing anything. */
 #include "leaks.h"
 #include "sqlite_case.h"
 

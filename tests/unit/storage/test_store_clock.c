@@ -1,5 +1,5 @@
-/* The clock of the wall jumps a day either way and stands still under each store: stamps never fall, and nothing else is
- * different from the same life under a clock that goes as it should. */
+/* The clock of the wall jumps a day either way and stands still under each store: stamps never fall, and nothing else
+ * is different from the same life under a clock that goes as it should. */
 #include "caller.h"
 
 #include <criterion/criterion.h>
