@@ -109,7 +109,7 @@ enum store_backup_phase {
     STORE_BACKUP_NONE,
     STORE_BACKUP_COPYING,
     STORE_BACKUP_READY, /* store_read_backup() gives its bytes */
-    STORE_BACKUP_FAILED /* to be ended */
+    STORE_BACKUP_FAILED /* to be ended; also behind READY */
 };
 
 struct store_backup_state {

@@ -4,6 +4,8 @@
  *     STARTING ──► COPYING ──► READY ──► ENDING, when the connection is gone
  *         └───────────┴── failed ────────► ENDING
  *
+ * A copy that is ready may still fail, where the disk gets short: then its pieces are refused.
+ *
  * The copy lives as long as its connection, so a client that is killed leaves none. */
 #include "broker_state.h"
 #include "requests.h"
@@ -164,6 +166,10 @@ void request_read_backup(struct session *session, const struct client_frame *fra
 
     if (job == NULL || job->session != session || job->phase != BACKUP_READY) {
         session_error_status(session, frame->request_id, PS_OUT_OF_RANGE);
+        return;
+    }
+    if (broker->state.backup.phase == STORE_BACKUP_FAILED) {
+        session_error_status(session, frame->request_id, broker->state.backup.status);
         return;
     }
     if (!session_admits_one(session, frame->request_id, "backup_reads", job->reading))

@@ -2,7 +2,9 @@
  * already, while a commit of another connection would make it begin again.
  *
  * The copy loses its log_id, so that the first start with it takes a new one: what clients know of the log that it was
- * copied from may be ahead of it. It is not synced: it is only on its way, and a start removes it. */
+ * copied from may be ahead of it. Its wal_id is its own, so that it goes with no WAL: it was made in the middle of one, and
+ * what that one took later would be missing beside the next. It is not synced: it is only on its way, and a start removes
+ * it. */
 #include "backup.h"
 
 #include "database.h"
@@ -136,7 +138,9 @@ static int finish_copy(struct sqlite_store *store)
 
     backup->copier = NULL;
     if (rc == SQLITE_OK)
-        rc = sqlite3_exec(backup->copy, "PRAGMA secure_delete=OFF;DELETE FROM settings WHERE name = 'log_id'",
+        rc = sqlite3_exec(backup->copy,
+                          "PRAGMA secure_delete=OFF;DELETE FROM settings WHERE name = 'log_id';"
+                          "UPDATE settings SET value = random() & ~(1 << 63) | 1 WHERE name = 'wal_id'",
                           NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = sqlite3_wal_checkpoint_v2(backup->copy, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
@@ -152,12 +156,23 @@ static int finish_copy(struct sqlite_store *store)
     return SQLITE_OK;
 }
 
+/* A copy that nobody fetches must not keep publications from their room. */
+static bool gives_way(const struct sqlite_store *store)
+{
+    enum store_backup_phase phase = store->backup.state.phase;
+
+    return (phase == STORE_BACKUP_COPYING || phase == STORE_BACKUP_READY) &&
+           (room_is_short(store) || room_is_full(store));
+}
+
 void backup_step(struct sqlite_store *store)
 {
     struct backup *backup = &store->backup;
     uint64_t until = monotonic_us() + STEP_MICROSECONDS;
     int rc = SQLITE_OK;
 
+    if (gives_way(store))
+        fail(store, SQLITE_FULL);
     if (backup->state.phase != STORE_BACKUP_COPYING)
         return;
     if (backup->copier == NULL)

@@ -65,15 +65,18 @@ static enum ps_status plan_backup(struct sqlite_store *store, const struct store
     return plan->end ? PS_OK : backup_admit(store);
 }
 
+/* An end needs no commit, and nobody asks for it again: what it came with may be refused. */
 static void carry_out_backups(struct sqlite_store *store, struct store_op **ops, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
-        if (ops[i]->kind != STORE_BACKUP || ops[i]->status != PS_OK)
+        if (ops[i]->kind != STORE_BACKUP)
             continue;
-        if (ops[i]->backup.end)
+        if (ops[i]->backup.end) {
             backup_end(store);
-        else
+            ops[i]->status = PS_OK;
+        } else if (ops[i]->status == PS_OK) {
             backup_begin(store);
+        }
     }
 }
 

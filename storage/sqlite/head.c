@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -75,7 +76,15 @@ enum head_verdict head_compare(const struct head_facts *head, const struct head_
 
 int head_open(const char *path)
 {
-    return file_open_plain(path, O_WRONLY | O_CREAT);
+    int file = file_open_plain(path, O_WRONLY | O_CREAT);
+    struct stat found;
+
+    /* A longer one would be damaged for ever, whatever is written into it. */
+    if (file < 0 || fstat(file, &found) != 0 || found.st_size <= HEAD_BYTES ||
+        ftruncate(file, HEAD_BYTES) == 0)
+        return file;
+    close(file);
+    return -1;
 }
 
 bool head_write(int file, const struct head_facts *facts)

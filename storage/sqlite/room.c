@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -16,13 +17,24 @@ enum {
     TRY_EVERY_MS = 1000
 };
 
-enum ps_status room_init(struct room *room, const char *directory)
+/* Given up, it must not bring the disk above the floor: publications would take it. */
+static uint64_t reserve_bytes(uint64_t floor)
 {
+    return floor / 4 < RESERVE_BYTES ? floor / 4 : RESERVE_BYTES;
+}
+
+enum ps_status room_init(struct room *room, const char *directory, uint64_t disk_floor_bytes)
+{
+    struct stat found;
+
     if (asprintf(&room->path, "%s/psbroker.reserve", directory) < 0) {
         room->path = NULL;
         return PS_NO_MEMORY;
     }
-    room->held = access(room->path, F_OK) == 0;
+    room->held = lstat(room->path, &found) == 0 && S_ISREG(found.st_mode) &&
+                 (uint64_t)found.st_blocks * 512 >= reserve_bytes(disk_floor_bytes);
+    if (!room->held)
+        unlink(room->path);
     return PS_OK;
 }
 
@@ -46,14 +58,6 @@ static void give_up(struct sqlite_store *store)
     store_sample_disk(store);
 }
 
-/* Given up, it must not bring the disk above the floor: publications would take it. */
-static uint64_t reserve_bytes(const struct sqlite_store *store)
-{
-    uint64_t part = store->config.disk_floor_bytes / 4;
-
-    return part < RESERVE_BYTES ? part : RESERVE_BYTES;
-}
-
 /* Its blocks are really taken, so another process cannot have them. */
 static void make(struct sqlite_store *store)
 {
@@ -64,7 +68,7 @@ static void make(struct sqlite_store *store)
     file = file_open_plain(room->path, O_WRONLY | O_CREAT);
     if (file < 0)
         return;
-    room->held = fallocate(file, 0, 0, (off_t)reserve_bytes(store)) == 0;
+    room->held = fallocate(file, 0, 0, (off_t)reserve_bytes(store->config.disk_floor_bytes)) == 0;
     close(file);
     if (!room->held)
         unlink(room->path);
@@ -87,7 +91,7 @@ void room_look(struct sqlite_store *store)
     if (room_is_short(store) && !room->was_short)
         room->files_too_long = true;
     room->was_short = room_is_short(store);
-    if (!room->held && floor > 0 && store->free_disk_bytes >= floor + 2 * reserve_bytes(store) &&
+    if (!room->held && floor > 0 && store->free_disk_bytes >= floor + 2 * reserve_bytes(floor) &&
         (room->tried_at == 0 || monotonic_ms() - room->tried_at >= TRY_EVERY_MS))
         make(store);
 }

@@ -20,8 +20,8 @@ struct room {
     bool files_too_long; /* a checkpoint would give bytes of the file or of the WAL back */
 };
 
-/* PS_OK or PS_NO_MEMORY. */
-enum ps_status room_init(struct room *room, const char *directory);
+/* What is not a whole reserve is removed: the start of one, or a copy without blocks. PS_OK or PS_NO_MEMORY. */
+enum ps_status room_init(struct room *room, const char *directory, uint64_t disk_floor_bytes);
 void room_deinit(struct room *room); /* takes the zero state; leaves the file */
 
 /* Samples the disk, and gives the reserve up or makes it. */

@@ -138,7 +138,7 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     store->checkpoint.threshold = store->config.checkpoint_bytes;
     store->sweeper.max_rows = store->config.sweep_rows;
     if (store->config.directory == NULL || !make_paths(store) ||
-        room_init(&store->room, store->config.directory) != PS_OK ||
+        room_init(&store->room, store->config.directory, store->config.disk_floor_bytes) != PS_OK ||
         backup_init(&store->backup, config->directory) != PS_OK ||
         sqlite_topics_init(&store->topics) != PS_OK ||
         epochs_init(&store->epochs, store->config.epoch_rows, store->config.epoch_bytes) != PS_OK) {

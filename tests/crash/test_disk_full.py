@@ -5,6 +5,7 @@ DISK_FULL_ROUNDS (2) is how often the disk ends at a random moment; PSBROKER_SEE
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 
@@ -105,6 +106,25 @@ class BelowTheFloor(DiskCase):
         self.assertEqual(self.numbers(self.start_broker("--disk-floor", FLOOR), "kept"), list(range(10)))
 
 
+    def test_a_copy_that_nobody_fetches_gives_way(self):
+        self.mount("200M")
+        server = self.start_broker("--disk-floor", FLOOR)
+        stored = self.lines(server, "t", 20000, 1000, 0)
+        process = self.start(server, "backup", self.path("copy.db"))
+        partial = self.path("copy.db.partial")
+        wait_until(lambda: os.path.exists(partial) and os.path.getsize(partial) > 0, "the first piece")
+        process.signal(signal.SIGSTOP)
+        self.disk.fill(leave=60 * MIB)
+        wait_until(lambda: "event=backup_failed" in server.err, "the copy to be given up")
+        self.resumes(server, "t")
+        process.signal(signal.SIGCONT)
+        self.assertEqual(process.wait(), 6, process.err)
+        self.assertIn("disk_full", process.err)
+        self.assertEqual([name for name in os.listdir(self.dir) if "copy" in name], [])
+        self.assertGreater(len(self.history(server, "t")), stored)
+        self.assertEqual(server.terminate(), 0, server.err)
+
+
 class NothingFree(DiskCase):
     def filled(self):
         """A log on a disk with room, and the reserve beside it."""
@@ -149,6 +169,15 @@ class NothingFree(DiskCase):
                 self.assertEqual(server.terminate(), 0, server.err)
                 self.disk.end()
                 os.rmdir(self.path("disk"))
+
+    def test_a_reserve_without_blocks_is_none(self):
+        server = self.filled()
+        self.assertEqual(server.terminate(), 0, server.err)
+        os.truncate(self.reserve(), 0)
+        os.truncate(self.reserve(), 16 * MIB)
+        server = self.start_broker("--disk-floor", FLOOR)
+        self.lines(server, "t", 1, 1, 0)
+        wait_until(lambda: os.stat(self.reserve()).st_blocks * 512 >= 16 * MIB, "blocks")
 
     def test_at_the_start_without_a_reserve(self):
         server = self.filled()

@@ -74,6 +74,22 @@ class Backup(BackupCase):
         self.assertGreater(len(history), before)
         self.assertEqual(history, self.history(server, "A")[:len(history)])
 
+    def test_put_beside_the_wal_of_a_killed_broker_it_is_refused(self):
+        server = self.broker()
+        self.pub(server, "A", *range(10))
+        self.run_psctl(server, "backup", self.path("copy.db"))
+        self.run_psctl(server, "sub", "A", "-i", "s", "--from-beginning", "--count", "5")
+        self.pub(server, "A", *["x" * 50000] * 80)
+        before = 0
+        while (now := self.info(server)["wal_bytes"]) > before:  # one checkpoint: the next WAL has nothing of that subscription
+            before = now
+            self.pub(server, "A", *["x" * 50000] * 8)
+        server.kill()
+        shutil.copy(self.path("copy.db"), server.database)
+        refused = self.broker_fails()
+        self.assertEqual(refused.wait(), 5, refused.err)
+        self.assertIn("psbroker.db-wal", refused.err.splitlines()[-1])
+
     def test_nothing_is_overwritten(self):
         server = self.broker()
         file = self.file("copy.db", "precious")

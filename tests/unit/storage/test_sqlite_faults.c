@@ -135,6 +135,33 @@ Test(sqlite_faults, a_full_disk_refuses_the_commit_and_service_resumes)
     ASSERT_NO_LEAKS();
 }
 
+/* What made the disk full may be the copy itself. */
+Test(sqlite_faults, a_backup_ends_though_the_commit_it_came_with_is_refused)
+{
+    struct sqlite_case place;
+    struct many *batch = malloc(sizeof *batch);
+    struct store_op begin = {.kind = STORE_BACKUP};
+    struct store_op end = {.kind = STORE_BACKUP, .backup = {.end = true}};
+    struct store_op *both[2] = {&batch->op, &end};
+    open_place(&place);
+    make_batch(batch);
+    cr_assert_eq(sqlite_case_commit(&place, &begin), PS_OK);
+    sqlite_case_work(&place);
+    cr_assert_eq(place.state.backup.phase, STORE_BACKUP_READY);
+
+    fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_FULL);
+    cr_assert_eq(store_commit(place.store, both, 2, &place.state), PS_OK);
+    fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_OK);
+    cr_assert_eq(batch->op.status, PS_DISK_FULL);
+    cr_assert_eq(end.status, PS_OK);
+    cr_assert_eq(place.state.backup.phase, STORE_BACKUP_NONE);
+    cr_assert_eq(sqlite_case_commit(&place, &begin), PS_OK);
+    cr_assert_eq(begin.status, PS_OK, "%s", ps_status_name(begin.status));
+    free(batch);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 /* What a commit answers when its write or sync fails for good, and what the next start finds. */
 static void fail_commit(enum fault_place where, uint64_t after, int code, enum ps_status wanted)
 {

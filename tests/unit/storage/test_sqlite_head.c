@@ -310,6 +310,8 @@ Test(sqlite_head, a_head_that_proves_nothing_is_a_warning_and_made_anew)
     expect_warning(&place, "4 event=head_damaged");
     cr_assert_eq(truncate(place.head, 0), 0);
     expect_warning(&place, "4 event=head_damaged");
+    cr_assert_eq(truncate(place.head, 65), 0);
+    expect_warning(&place, "4 event=head_damaged");
     sqlite_case_outside(&place.at, "UPDATE settings SET value = randomblob(16) WHERE name = 'log_id'");
     expect_warning(&place, "4 event=head_of_another_log");
     sqlite_case_deinit(&place.at);
