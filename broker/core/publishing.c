@@ -151,8 +151,7 @@ static void answer_message(const struct group *group, struct answer *answer, enu
 {
     struct published_run *last = answer->count > 0 ? &answer->runs[answer->count - 1] : NULL;
     uint32_t index = answer->index++;
-    if (last != NULL && last->status == status &&
-        (status != PS_OK || last->first_offset + last->count == offset)) {
+    if (last != NULL && last->status == status) {
         last->count++;
         return;
     }
@@ -162,7 +161,8 @@ static void answer_message(const struct group *group, struct answer *answer, enu
         run->error = run_error(group, status);
 }
 
-/* Outcomes in the order of the frame: refused here, or what the store said. A run ends with its topic. */
+/* Outcomes in the order of the frame: refused here, or what the store said. A run ends with its topic, in which
+ * the offsets of what was accepted follow on each other. */
 static void answer_group(struct answer *answer, const struct group *group)
 {
     const struct message *sent = group->sent;
@@ -198,7 +198,7 @@ static void publication_free(struct publication *publication)
 static void answer_publication(struct publication *publication)
 {
     struct session *session = publication->reply.session;
-    if (session == NULL || !publication->reply.request_id.present || session->state == SESSION_CLOSING)
+    if (session == NULL || !publication->reply.request_id.present)
         return;
     struct answer answer = {.runs = malloc((publication->message_count + 1) * sizeof *answer.runs)};
     if (answer.runs == NULL) {
@@ -245,8 +245,7 @@ static void topic_committed(struct broker *broker, struct topic *topic, const st
     if (born) {
         topic->id = append->topic_id;
         topic->created_seq = append->first_seq;
-        if (topic->head == 0)
-            topic->first = append->first_offset;
+        topic->first = append->first_offset;
     }
     topic_append(topic, append->first_offset, append->first_seq, append->accepted);
     broker->metrics.messages += append->accepted;
@@ -288,7 +287,7 @@ static void group_done(struct log_write *write, const struct store_state *state)
     struct topic *topic = group->topic;
     fetch_ahead(group);
     broker_written(broker, write, state);
-    if (write->op.status == PS_OK && write->op.append.accepted > 0)
+    if (write->op.status == PS_OK)
         commit_group(broker, group);
     topic->pending--; /* the reserved run was used, or is not needed */
     if (list_empty(&group->in_fresh)) {

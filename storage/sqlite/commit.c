@@ -14,7 +14,6 @@ static void set_status(struct store_op *op, enum ps_status status)
 {
     op->status = status;
     if (op->kind == STORE_APPEND) {
-        op->append.accepted = 0;
         for (uint32_t i = 0; i < op->append.count; i++)
             op->append.messages[i].status = status;
     }

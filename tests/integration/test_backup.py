@@ -124,6 +124,16 @@ class Backup(BackupCase):
         self.assertEqual(process.wait(), 0, process.err)
         self.verified(self.path("copy.db"))
 
+    def test_a_file_that_came_meanwhile_is_not_overwritten(self):
+        server = self.broker()
+        process = self.half_way(server)
+        self.file("copy.db", "precious")
+        process.signal(signal.SIGCONT)
+        self.assertEqual(process.wait(), 1, process.err)
+        self.assertIn("exists", process.err)
+        self.assertEqual(open(self.path("copy.db"), encoding="ascii").read(), "precious")
+        self.assertEqual([name for name in os.listdir(self.dir) if "partial" in name], [])
+
     def test_psctl_killed_half_way(self):
         server = self.broker()
         process = self.half_way(server)

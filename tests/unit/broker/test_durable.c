@@ -492,3 +492,33 @@ Test(durable, offsets_refused_by_the_store_are_written_again)
     world_free(world);
     ASSERT_NO_LEAKS();
 }
+
+Test(durable, one_that_goes_and_one_that_comes_within_a_commit_leave_no_hole)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *holder = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 2, SESSION_ANY, NULL);
+    struct message message = {.payload = span_of("x")};
+    struct publish_group group = {span_of("A"), &message, 1};
+    struct client_frame send = {.kind = CLIENT_PUBLISH, .publish = {&group, 1, 1, false}};
+    struct client_frame forget = {.kind = CLIENT_UNSUBSCRIBE,
+                                  .unsubscribe = {.durable_id = span_of("s1"), .filter = span_of("A")}};
+    struct client_frame attach = subscribe_frame("A", "s2");
+
+    subscribe(holder, "A", "s1", START_NEW, 0);
+    attach.subscribe.start = (struct start_rule){.kind = START_BEGINNING};
+    attach.subscribe.start_given = true;
+    client_request(publisher, &send);
+    client_request(publisher, &forget);
+    client_request(publisher, &send);
+    client_request(client, &attach);
+    client_request(publisher, &send);
+    cr_assert_eq(world->write_count, 5u);
+    world_commit(world, 5);
+    world_settle(world);
+    client_expect(client, SERVER_SUBSCRIBED);
+    expect_offsets(client, "A", 0, 3);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}

@@ -100,3 +100,76 @@ Test(refusals, a_smaller_credit_takes_none_back)
     world_free(world);
     ASSERT_NO_LEAKS();
 }
+
+Test(refusals, a_seek_in_another_log_is_refused)
+{
+    static const uint8_t other[LOG_ID_BYTES] = {1, 2, 3};
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client_frame seek = {.kind = CLIENT_SEEK,
+                                .seek = {.durable_id = span_of("s1"),
+                                         .filter = span_of("A"),
+                                         .to = {.kind = START_BEGINNING},
+                                         .log_id = {other, sizeof other}}};
+
+    subscribe(client, "A", "s1", START_NEW, 0);
+    client_request(client, &seek);
+    client_expect_error(client, PS_LOG_CHANGED);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+/* The seek that is refused was not the last one: what was acknowledged waits for the one behind it. */
+Test(refusals, an_acknowledgement_waits_for_the_last_of_several_seeks)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+    struct client_frame seek = {.kind = CLIENT_SEEK,
+                                .seek = {.durable_id = span_of("s1"),
+                                         .filter = span_of("A"),
+                                         .to = {.kind = START_OFFSET, .value = 1000}}};
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 3, SPAN_ABSENT}};
+
+    publish_many(publisher, "A", 3);
+    client_request(publisher, &seek);
+    seek.seek.to = (struct start_rule){.kind = START_BEGINNING};
+    client_request(publisher, &seek);
+    client_send(client, &ack);
+    world_commit(world, 1);
+    cr_assert_eq(client_find(publisher, SERVER_ERROR)->error.status, PS_OUT_OF_RANGE);
+    cr_assert(offsets_idle(&world->broker->offsets));
+    world_settle(world);
+    client_disconnect(client);
+    world_settle(world);
+
+    client = world_connect(world, 2, SESSION_ANY, NULL);
+    struct client_frame again = subscribe_frame("A", "s1");
+    client_request(client, &again);
+    world_settle(world);
+    cr_assert_eq(client_expect(client, SERVER_SUBSCRIBED)->subscribed.starts[0].offset, 0u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(refusals, who_subscribes_behind_an_unsubscribe_is_not_removed_by_it)
+{
+    struct world *world = world_new(NULL);
+    struct client *holder = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame forget = {.kind = CLIENT_UNSUBSCRIBE,
+                                  .unsubscribe = {.durable_id = span_of("s1"), .filter = span_of("A")}};
+    struct client_frame attach = subscribe_frame("A", "s1");
+
+    subscribe(holder, "A", "s1", START_NEW, 0);
+    client_request(holder, &forget);
+    client_request(client, &attach);
+    world_settle(world);
+    cr_assert(client_expect(client, SERVER_SUBSCRIBED)->subscribed.created);
+    client_expect_nothing(client);
+    publish(holder, "A", "x");
+    expect_offsets(client, "A", 0, 1);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}

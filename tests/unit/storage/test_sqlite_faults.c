@@ -318,3 +318,25 @@ Test(sqlite_faults, an_end_that_fails_says_so)
     }
     ASSERT_NO_LEAKS();
 }
+
+/* An operation that was refused before the commit failed stays refused, with its reason. */
+Test(sqlite_faults, a_refusal_in_a_commit_of_unknown_outcome_is_still_one)
+{
+    struct sqlite_case place;
+    struct message message = {.payload = span_of("x")};
+    struct store_op append = {.kind = STORE_APPEND,
+                              .append = {.topic = span_of("A"), .messages = &message, .count = 1}};
+    struct store_op forget = {.kind = STORE_FORGET,
+                              .forget = {.id = span_of("nobody"), .filter = span_of("A")}};
+    struct store_op *ops[] = {&append, &forget};
+
+    open_place(&place);
+    fault_vfs_set(FAULT_WAL_SYNC, 0, SQLITE_IOERR_FSYNC);
+    cr_assert_eq(store_commit(place.store, ops, 2, &place.state), PS_UNKNOWN);
+    cr_assert_eq(append.status, PS_UNKNOWN);
+    cr_assert_eq(message.status, PS_UNKNOWN);
+    cr_assert_eq(forget.status, PS_NO_SUCH_SUBSCRIPTION);
+    fault_vfs_set(FAULT_WAL_SYNC, 0, SQLITE_OK);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}

@@ -474,3 +474,35 @@ Test(sqlite_running, sweeping_goes_on_after_a_restart_and_drops_empty_epochs)
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
+
+Test(sqlite_running, an_idle_store_empties_a_wal_that_is_due)
+{
+    struct sqlite_case place;
+    uint64_t before;
+
+    sqlite_case_init(&place);
+    place.config.checkpoint_bytes = 1 << 20;
+    sqlite_case_open(&place);
+    while (place.state.wal_bytes < place.config.checkpoint_bytes)
+        sqlite_case_publish(&place, "A", 1000);
+    before = place.state.checkpoints;
+    sqlite_case_step(&place);
+    cr_assert_eq(place.state.checkpoints, before + 1);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_running, a_backup_that_is_refused_does_not_begin)
+{
+    struct sqlite_case place;
+    struct store_op backup = {.kind = STORE_BACKUP};
+
+    sqlite_case_init(&place);
+    place.config.disk_floor_bytes = (uint64_t)1 << 60;
+    sqlite_case_open(&place);
+    cr_assert_eq(sqlite_case_commit(&place, &backup), PS_OK);
+    cr_assert_eq(backup.status, PS_DISK_FULL);
+    cr_assert_eq(place.state.backup.phase, STORE_BACKUP_NONE);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
