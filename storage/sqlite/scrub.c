@@ -164,7 +164,6 @@ static enum ps_status find_epoch(struct pass *pass, uint64_t seq)
         return database_error(pass->db);
     bind_u64(select, 1, seq);
     rc = sqlite3_step(select);
-    scrub->epoch.number = 0;
     if (rc == SQLITE_ROW) {
         scrub->epoch.number = column_u64(select, 0);
         scrub->epoch.first_seq = column_u64(select, 1);

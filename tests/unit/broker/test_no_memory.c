@@ -163,9 +163,9 @@ Test(no_memory, whoever_is_concerned_is_refused_or_closed_and_the_others_go_on)
     ASSERT_NO_LEAKS();
 }
 
-static void send_two_frames(struct client *client)
+static void send_frames(struct client *client, unsigned count)
 {
-    for (int i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < count; i++) {
         struct message message = {.payload = span_of("x")};
         struct publish_group group = {span_of("t"), &message, 1};
         struct client_frame frame = {.kind = CLIENT_PUBLISH, .publish = {&group, 1, 1, false}};
@@ -185,10 +185,10 @@ Test(no_memory, a_follower_misses_nothing_of_a_burst_that_could_not_be_encoded)
         subscribe(follower, "t", NULL, START_NEW, 0);
         publish(publisher, "t", "before");
         expect_offsets(follower, "t", 0, 1);
-        send_two_frames(publisher);
+        send_frames(publisher, 3);
 
         memory_fails_after(n);
-        world_commit(world, 2);
+        world_commit(world, 3);
         failed = memory_failed();
         world_settle(world);
         skip(publisher);

@@ -93,8 +93,7 @@ Test(refusals, a_smaller_credit_takes_none_back)
     client_request(client, &frame);
     world_settle(world);
     uint64_t number = client_expect(client, SERVER_SUBSCRIBED)->subscribed.subscription;
-    client_send(client, &(struct client_frame){.kind = CLIENT_CREDIT, .credit = {number, 5, 20000}});
-    client_send(client, &(struct client_frame){.kind = CLIENT_CREDIT, .credit = {number, 10, 5}});
+    client_send(client, &(struct client_frame){.kind = CLIENT_CREDIT, .credit = {number, 5, 5}});
     publish_many(publisher, "A", 12);
     expect_offsets(client, "A", 0, 10);
     world_free(world);
@@ -136,10 +135,11 @@ Test(refusals, an_acknowledgement_waits_for_the_last_of_several_seeks)
     client_request(publisher, &seek);
     seek.seek.to = (struct start_rule){.kind = START_BEGINNING};
     client_request(publisher, &seek);
-    client_send(client, &ack);
+    expect_offsets(client, "A", 0, 3);
+    client_request(client, &ack);
     world_commit(world, 1);
     cr_assert_eq(client_find(publisher, SERVER_ERROR)->error.status, PS_OUT_OF_RANGE);
-    cr_assert(offsets_idle(&world->broker->offsets));
+    client_expect_nothing(client);
     world_settle(world);
     client_disconnect(client);
     world_settle(world);
@@ -170,6 +170,26 @@ Test(refusals, who_subscribes_behind_an_unsubscribe_is_not_removed_by_it)
     client_expect_nothing(client);
     publish(holder, "A", "x");
     expect_offsets(client, "A", 0, 1);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(refusals, one_check_at_a_time)
+{
+    struct world *world = world_new(NULL);
+    struct client *client = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *another = world_connect(world, 1, SESSION_ANY, NULL);
+    struct client_frame verify = {.kind = CLIENT_VERIFY};
+
+    client_request(client, &verify);
+    client_request(another, &verify);
+    const struct protocol_error *error = &client_expect_error(another, PS_LIMIT_EXCEEDED)->error;
+    cr_assert(span_equal(error->limit_name, span_of("verifications")));
+    world_settle(world);
+    cr_assert(client_expect(client, SERVER_VERIFICATION)->verification.done);
+    client_request(another, &verify);
+    world_settle(world);
+    client_expect(another, SERVER_VERIFICATION);
     world_free(world);
     ASSERT_NO_LEAKS();
 }
