@@ -543,6 +543,7 @@ void psc_close(struct psc_client *client, void (*closed)(void *data), void *data
         client_move(client, PSC_CLIENT_LEAVING);
         uv_timer_start(&client->retry, leaving_too_long_cb, LEAVING_TIMEOUT_MS, 0);
     } else {
+        uv_timer_stop(&client->retry); /* timers come before the turn */
         client_move(client, PSC_CLIENT_CLOSING);
     }
     client_wake(client);

@@ -14,12 +14,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PAGES_AT_ONCE = 16, STEP_MICROSECONDS = 2000 };
+enum { PAGES_AT_ONCE = 16, STEP_MICROSECONDS = 2000, GAIN_PAGES = 64 };
 
 static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
 
@@ -125,6 +126,7 @@ static int open_copy(struct sqlite_store *store)
         rc = sqlite3_exec(backup->copy, sql, NULL, NULL, NULL);
     if (rc != SQLITE_OK)
         return rc;
+    backup->most_left = INT_MAX;
     backup->copier = sqlite3_backup_init(backup->copy, "main", store->db.handle, "main");
     return backup->copier == NULL ? sqlite3_extended_errcode(backup->copy) : SQLITE_OK;
 }
@@ -165,6 +167,12 @@ static bool gives_way(const struct sqlite_store *store)
            (room_is_short(store) || room_is_full(store));
 }
 
+/* Commits may add more than is copied in a moment: were there not fewer pages left each time, it might never end. */
+static bool goes_on(const struct backup *backup, uint64_t until)
+{
+    return monotonic_us() < until || sqlite3_backup_remaining(backup->copier) > backup->most_left;
+}
+
 void backup_step(struct sqlite_store *store)
 {
     struct backup *backup = &store->backup;
@@ -177,14 +185,15 @@ void backup_step(struct sqlite_store *store)
         return;
     if (backup->copier == NULL)
         rc = open_copy(store);
-    while (rc == SQLITE_OK && monotonic_us() < until)
+    while (rc == SQLITE_OK && goes_on(backup, until))
         rc = sqlite3_backup_step(backup->copier, PAGES_AT_ONCE);
     if (backup->copier != NULL) {
         uint64_t pages = (uint64_t)sqlite3_backup_pagecount(backup->copier);
-        uint64_t remaining = (uint64_t)sqlite3_backup_remaining(backup->copier);
+        int left = sqlite3_backup_remaining(backup->copier);
 
         backup->state.total = pages * PAGE_BYTES;
-        backup->state.copied = (pages - remaining) * PAGE_BYTES;
+        backup->state.copied = (pages - (uint64_t)left) * PAGE_BYTES;
+        backup->most_left = left > GAIN_PAGES ? left - GAIN_PAGES : 0;
     }
     if (rc == SQLITE_DONE)
         rc = finish_copy(store);

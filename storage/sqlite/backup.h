@@ -1,5 +1,5 @@
-/* A consistent copy of the database, made on the writer's connection in steps of about 2 ms between commits, into
- * `psbroker.backup` beside it. Writer thread. */
+/* A consistent copy of the database, made on the writer's connection in steps between commits, into `psbroker.backup`
+ * beside it: of about 2 ms, or until fewer pages are left than behind the last one. Writer thread. */
 #ifndef PSBROKER_BACKUP_H
 #define PSBROKER_BACKUP_H
 
@@ -14,6 +14,7 @@ struct backup {
     char *path;
     sqlite3 *copy;          /* while copying */
     sqlite3_backup *copier; /* NULL before the first step */
+    int most_left;          /* pages, at the end of the next step */
 };
 
 /* Removes what an earlier process left. PS_OK or PS_NO_MEMORY. */

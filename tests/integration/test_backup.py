@@ -37,7 +37,7 @@ class Backup(BackupCase):
         self.assertEqual(out, [f"bytes\t{os.path.getsize(file)}", "mark\t1051"])
         self.assertEqual(os.stat(file).st_mode & 0o777, 0o600)
         self.assertEqual([name for name in os.listdir(self.dir) if name.startswith("copy")], ["copy.db"])
-        self.assertEqual(self.leftovers(server), [])
+        wait_until(lambda: self.leftovers(server) == [], "the copy to be removed")
         self.assertIn("a backup: 0 problems", self.verified(file))
         # A file for any SQLite tool, without anything beside it.
         self.assertEqual(self.database(file).execute("pragma integrity_check").fetchone(), ("ok",))

@@ -249,6 +249,20 @@ Test(client_life, closing_at_every_moment_answers_everything_once)
     ASSERT_NO_LEAKS();
 }
 
+Test(client_life, one_that_is_closed_when_it_is_time_to_try_again_does_not)
+{
+    struct story story;
+
+    story_connect(&story, true);
+    fake_drop(&story.broker);
+    story_wait(&story, &story.disconnected, 1);
+    story_close(&story);
+    uv_sleep((unsigned)story.retry_in_ms + 1);
+    story_end(&story);
+    cr_assert_eq(story.connected, 1);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_life, a_client_that_was_never_started_closes)
 {
     struct story story;

@@ -506,3 +506,40 @@ Test(sqlite_running, a_backup_that_is_refused_does_not_begin)
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
+
+/* ------------------------------------------------------------------------------------------------- backups */
+
+enum { LARGE = 1000000, LARGE_AT_ONCE = 8 };
+
+static void publish_large(struct sqlite_case *place, const void *payload)
+{
+    struct message messages[LARGE_AT_ONCE];
+    struct store_op op = append_of(messages), *ops[] = {&op};
+
+    for (int i = 0; i < LARGE_AT_ONCE; i++)
+        messages[i] = (struct message){.payload = {payload, LARGE}};
+    op.append.count = LARGE_AT_ONCE;
+    cr_assert_eq(store_commit(place->store, ops, 1, &place->state), PS_OK);
+    cr_assert_eq(op.status, PS_OK);
+}
+
+Test(sqlite_running, a_backup_ends_though_each_commit_adds_more_than_a_moment_copies)
+{
+    struct sqlite_case place;
+    struct store_op begin = {.kind = STORE_BACKUP}, *ops[] = {&begin};
+    void *payload = calloc(1, LARGE);
+    int commits = 0;
+
+    sqlite_case_start(&place);
+    publish_large(&place, payload);
+    publish_large(&place, payload);
+    cr_assert_eq(store_commit(place.store, ops, 1, &place.state), PS_OK);
+    while (place.state.backup.phase == STORE_BACKUP_COPYING && commits++ < 40)
+        publish_large(&place, payload);
+    cr_assert_eq(place.state.backup.phase, STORE_BACKUP_READY, "%llu of %llu bytes after %d commits",
+                 (unsigned long long)place.state.backup.copied, (unsigned long long)place.state.backup.total,
+                 commits);
+    free(payload);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
