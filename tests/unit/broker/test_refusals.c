@@ -193,3 +193,55 @@ Test(refusals, one_check_at_a_time)
     world_free(world);
     ASSERT_NO_LEAKS();
 }
+
+/* The second was not written yet when the first failed. */
+Test(refusals, an_acknowledgement_behind_a_failed_one_is_not_said_to_be_done)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "A", "s1", START_NEW, 0);
+    struct client_frame ack = {.kind = CLIENT_ACK, .ack = {number, span_of("A"), 1, SPAN_ABSENT}};
+
+    publish_many(publisher, "A", 3);
+    expect_offsets(client, "A", 0, 3);
+    client_request(client, &ack);
+    client_request(client, &ack);
+    cr_assert_eq(world->write_count, 1u);
+    world->next_commit = PS_UNKNOWN;
+    world_commit(world, 1);
+    cr_assert_neq(client_expect(client, SERVER_ERROR)->error.status, PS_OK);
+    cr_assert_eq(client_expect(client, SERVER_ERROR)->error.status, PS_STORAGE_FAILED);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}
+
+Test(refusals, acknowledgements_of_several_topics_are_written_together)
+{
+    struct world *world = world_new(NULL);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *client = world_connect(world, 1, SESSION_ANY, NULL);
+    uint64_t number = subscribe(client, "t/+", "s1", START_NEW, 0);
+    static const char *const topics[] = {"t/a", "t/b", "t/c"};
+
+    for (int i = 0; i < 3; i++) {
+        publish_many(publisher, topics[i], 2);
+        expect_offsets(client, topics[i], 0, 2);
+    }
+    for (int i = 0; i < 3; i++)
+        client_send(client, &(struct client_frame){.kind = CLIENT_ACK,
+                                                   .ack = {number, span_of(topics[i]), 2, SPAN_ABSENT}});
+    client_disconnect(client);
+    world_settle(world);
+
+    client = world_connect(world, 2, SESSION_ANY, NULL);
+    struct client_frame again = subscribe_frame("t/+", "s1");
+    client_request(client, &again);
+    world_settle(world);
+    const struct subscribed *subscribed = &client_expect(client, SERVER_SUBSCRIBED)->subscribed;
+    cr_assert_eq(subscribed->start_count, 3u);
+    for (int i = 0; i < 3; i++)
+        cr_assert_eq(subscribed->starts[i].offset, 2u);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}

@@ -340,6 +340,29 @@ Test(sqlite_scrub, a_topic_that_is_deleted_and_swept_meanwhile_is_no_finding)
     ASSERT_NO_LEAKS();
 }
 
+Test(sqlite_scrub, a_beginning_that_goes_meanwhile_is_not_missed)
+{
+    struct sqlite_case place;
+    struct findings findings = {0};
+    struct store_verify verify = {.show = show, .ctx = &findings};
+    struct store_reader *reader;
+
+    fill(&place);
+    sqlite_case_open(&place);
+    cr_assert_eq(store_reader_new(place.store, &reader), PS_OK);
+    while (verify.checked == 0)
+        step(reader, &verify);
+    sqlite_case_outside(&place, "UPDATE topics SET first_offset = 30 WHERE topic_id = 1;"
+                                "DELETE FROM messages WHERE topic_id = 1 AND offset < 30");
+    while (!verify.done)
+        step(reader, &verify);
+    cr_expect_str_eq(findings.text, "", "%s", findings.text);
+    store_verify_end(&verify);
+    store_reader_free(reader);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 Test(sqlite_scrub, who_has_no_room_for_more_is_told_the_rest_later)
 {
     struct sqlite_case place;
