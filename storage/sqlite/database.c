@@ -21,6 +21,11 @@ enum {
     MAX_VALUE_BYTES = 20 * 1024 * 1024 /* above the wire's hard cap */
 };
 
+static bool writes(enum database_role role)
+{
+    return role == DATABASE_WRITER || role == DATABASE_ACCEPTER;
+}
+
 static int set_flags(sqlite3 *db, enum database_role role)
 {
     int rc = sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -28,7 +33,7 @@ static int set_flags(sqlite3 *db, enum database_role role)
     if (rc == SQLITE_OK)
         rc = sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     /* A checkpoint belongs to the writer alone, also the one that closing a connection would make. */
-    if (rc == SQLITE_OK && role != DATABASE_WRITER)
+    if (rc == SQLITE_OK && !writes(role))
         rc = sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_limit(db, SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES);
     return rc;
@@ -42,8 +47,7 @@ static int set_pragmas(sqlite3 *db, enum database_role role)
              "PRAGMA page_size=%d;PRAGMA synchronous=FULL;PRAGMA wal_autocheckpoint=0;"
              "PRAGMA mmap_size=0;PRAGMA temp_store=MEMORY;PRAGMA cache_size=-%d;PRAGMA query_only=%d;"
              "PRAGMA journal_size_limit=67108864",
-             PAGE_BYTES, role == DATABASE_WRITER ? WRITER_CACHE_KIB : READER_CACHE_KIB,
-             role != DATABASE_WRITER);
+             PAGE_BYTES, writes(role) ? WRITER_CACHE_KIB : READER_CACHE_KIB, !writes(role));
     return sqlite3_exec(db, sql, NULL, NULL, NULL);
 }
 
@@ -56,10 +60,11 @@ int database_open(struct database *database, const char *path, enum database_rol
     *database = (struct database){0};
     library_init();
     flags |= role == DATABASE_OUTSIDER ? SQLITE_OPEN_READONLY | SQLITE_OPEN_URI : SQLITE_OPEN_READWRITE;
-    if (role == DATABASE_WRITER)
+    if (writes(role))
         flags |= SQLITE_OPEN_CREATE;
-    rc = sqlite3_open_v2(path, &database->handle, flags,
-                         role == DATABASE_WRITER ? vfs_name() : vfs_reader_name());
+    rc = sqlite3_open_v2(path, &database->handle, flags, writes(role) ? vfs_name() : vfs_reader_name());
+    if (rc == SQLITE_OK && role == DATABASE_ACCEPTER)
+        vfs_tolerate(database->handle, true);
     if (rc == SQLITE_OK)
         rc = sqlite3_busy_handler(database->handle, busy, ctx);
     if (rc == SQLITE_OK)

@@ -19,6 +19,7 @@ struct database {
 
 enum database_role {
     DATABASE_WRITER,
+    DATABASE_ACCEPTER, /* a writer that takes pages that do not match their checksum, until vfs_tolerate() */
     DATABASE_READER,
     DATABASE_OUTSIDER /* the path is a URI, and nothing can be written */
 };

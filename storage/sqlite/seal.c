@@ -123,7 +123,7 @@ void seal_deinit(struct seal *seal)
     *seal = (struct seal){0};
 }
 
-/* ----------------------------------------------------------------------------------------- a file at rest */
+/* ------------------------------------------------------------------------------------------ a whole file */
 
 static enum ps_status seal_page(int file, uint8_t *page, int size, off_t offset, uint64_t *sealed)
 {
@@ -140,28 +140,24 @@ static enum ps_status seal_page(int file, uint8_t *page, int size, off_t offset,
     return pwrite(file, &sum, SEAL_BYTES, offset + size - SEAL_BYTES) == SEAL_BYTES ? PS_OK : PS_IO_ERROR;
 }
 
-enum ps_status seal_file(const char *path, uint64_t *sealed)
+enum ps_status seal_file(int file, uint64_t *sealed)
 {
     uint8_t *page = malloc(65536);
     struct seal seal = {0};
     enum ps_status status = PS_OK;
     struct stat found;
-    int file = -1;
 
     if (page == NULL)
         return PS_NO_MEMORY;
-    file = open(path, O_RDWR | O_CLOEXEC);
-    if (file < 0 || fstat(file, &found) != 0 || pread(file, page, HEADER_BYTES, 0) != HEADER_BYTES)
-        goto done;
-    learn(&seal, page);
+    if (fstat(file, &found) != 0)
+        status = PS_IO_ERROR;
+    else if (pread(file, page, HEADER_BYTES, 0) == HEADER_BYTES)
+        learn(&seal, page);
     for (off_t at = 0; seal.in_use && status == PS_OK && at + seal.page_bytes <= found.st_size;
          at += seal.page_bytes)
         status = seal_page(file, page, seal.page_bytes, at, sealed);
     if (status == PS_OK && fdatasync(file) != 0)
         status = PS_IO_ERROR;
-done:
-    if (file >= 0)
-        close(file);
     free(page);
     return status;
 }

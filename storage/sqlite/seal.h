@@ -34,8 +34,8 @@ int seal_check(struct seal *seal, void *bytes, int size, sqlite3_int64 offset);
  * memory. */
 const void *seal_put(struct seal *seal, const void *bytes, int size, sqlite3_int64 offset);
 
-/* Seals anew the pages that do not match, in a file that nobody has open: another program changed it.
- * PS_OK, also when the file is not there or has no seals; PS_IO_ERROR; PS_NO_MEMORY. */
-enum ps_status seal_file(const char *path, uint64_t *sealed);
+/* Seals anew the pages that do not match, in a file that another program changed and nobody writes to.
+ * PS_OK, also when it has no seals; PS_IO_ERROR; PS_NO_MEMORY. */
+enum ps_status seal_file(int file, uint64_t *sealed);
 
 #endif

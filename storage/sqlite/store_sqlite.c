@@ -13,6 +13,7 @@
 #include "scrub.h"
 #include "seal.h"
 #include "transaction.h"
+#include "vfs.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -149,22 +150,6 @@ static enum ps_status store_new(const struct store_sqlite_config *config, struct
     return PS_OK;
 }
 
-/* Before SQLite opens the file: closing it drops locks. */
-static enum ps_status accept_changes(struct sqlite_store *store)
-{
-    uint64_t pages = 0;
-    enum ps_status status = PS_OK;
-
-    if (!store->config.accept_changes)
-        return PS_OK;
-    status = seal_file(store->path, &pages);
-    store_log(
-        store, 4,
-        "event=changes_accepted pages=%llu text=\"pages that did not match their checksum were sealed\"",
-        (unsigned long long)pages);
-    return status;
-}
-
 /* Only an empty file can be given a way to shrink, and room for seals; later it would have to be rewritten as a
  * whole. */
 static enum ps_status shape_new_file(struct sqlite_store *store)
@@ -246,7 +231,8 @@ static enum ps_status check_wal(struct sqlite_store *store, char *error, size_t 
 /* Nothing is written before the file is known to be ours. */
 static enum ps_status open_database(struct sqlite_store *store, char *error, size_t error_size)
 {
-    int rc = database_open(&store->db, store->path, DATABASE_WRITER, wait_for_lock, store);
+    enum database_role role = store->config.accept_changes ? DATABASE_ACCEPTER : DATABASE_WRITER;
+    int rc = database_open(&store->db, store->path, role, wait_for_lock, store);
     enum ps_status status = database_status(rc);
     bool fresh = false;
 
@@ -269,11 +255,30 @@ static enum ps_status open_database(struct sqlite_store *store, char *error, siz
     return status;
 }
 
+/* Behind everything that may refuse the file. What was read of the pages so far has no seal in SQLite's cache. */
+static enum ps_status accept_changes(struct sqlite_store *store)
+{
+    uint64_t pages = 0;
+    enum ps_status status;
+
+    if (!store->config.accept_changes)
+        return PS_OK;
+    status = vfs_seal_anew(store->db.handle, &pages);
+    vfs_tolerate(store->db.handle, false);
+    store_log(
+        store, 4,
+        "event=changes_accepted pages=%llu text=\"pages that did not match their checksum were sealed\"",
+        (unsigned long long)pages);
+    return status;
+}
+
 static enum ps_status start(struct sqlite_store *store, char *error, size_t error_size)
 {
     enum ps_status status = recovery_load(store, error, error_size);
 
     checkpoint_watch(store);
+    if (status == PS_OK)
+        status = accept_changes(store);
     if (status == PS_OK)
         status = recovery_begin(store);
     if (status == PS_OK)
@@ -350,8 +355,6 @@ static enum ps_status open_and_start(struct sqlite_store *store, char *error, si
     }
     if (status == PS_OK && wal_is_beside(store->path))
         wal_match_read_file(store->path, &store->file_alone);
-    if (status == PS_OK)
-        status = accept_changes(store);
     if (status == PS_OK)
         status = open_database(store, error, error_size);
     return status == PS_OK ? start(store, error, error_size) : status;

@@ -252,7 +252,7 @@ static enum ps_status probe(struct sqlite_store *store, const struct topic *topi
  * would be written it is met before: the last row is asked for. */
 static void believe_rows(struct sqlite_store *store, bool believed)
 {
-    vfs_tolerate(store->db.handle, believed);
+    vfs_tolerate(store->db.handle, believed || store->config.accept_changes);
     if (!believed)
         sqlite3_db_release_memory(store->db.handle);
 }

@@ -25,7 +25,13 @@ enum {
     BLOCK_BYTES = 4096,
     BUFFER_BYTES = 31 * BLOCK_BYTES, /* SQLite's unix VFS takes less than 128 KiB at a time */
     START_BYTES = 8 * BUFFER_BYTES,  /* the kernel is told to start on so many at once */
-    TOLERATE = 0x70736272            /* an operation of xFileControl, beside SQLite's own */
+    TOLERATE = 0x70736272,           /* operations of xFileControl, beside SQLite's own */
+    SEAL_ANEW = 0x70736273
+};
+
+struct sealing {
+    enum ps_status status;
+    uint64_t pages;
 };
 
 struct gathered {
@@ -224,6 +230,11 @@ static int file_control(sqlite3_file *file, int operation, void *argument)
         gathered(file)->seal.is_tolerated = *(bool *)argument;
         return SQLITE_OK;
     }
+    if (operation == SEAL_ANEW) {
+        struct sealing *sealing = argument;
+        sealing->status = seal_file(gathered(file)->descriptor, &sealing->pages);
+        return SQLITE_OK;
+    }
     if (operation == SQLITE_FCNTL_SIZE_HINT && gathered(file)->descriptor >= 0 &&
         real(file)->pMethods->xFileSize(real(file), &have) == SQLITE_OK && have < *(sqlite3_int64 *)argument)
         fallocate(gathered(file)->descriptor, 0, have, *(sqlite3_int64 *)argument - have);
@@ -298,7 +309,7 @@ static int open_file(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, int
     }
     /* A reader's would drop the locks of all when it is closed. */
     if (vfs == &writer_vfs)
-        file->descriptor = open(name, O_WRONLY | O_CLOEXEC);
+        file->descriptor = open(name, O_RDWR | O_CLOEXEC);
     file->base.pMethods = &methods;
     return SQLITE_OK;
 }
@@ -338,4 +349,13 @@ const char *vfs_reader_name(void)
 void vfs_tolerate(sqlite3 *db, bool tolerated)
 {
     sqlite3_file_control(db, "main", TOLERATE, &tolerated);
+}
+
+enum ps_status vfs_seal_anew(sqlite3 *db, uint64_t *pages)
+{
+    struct sealing sealing = {.status = PS_IO_ERROR};
+
+    sqlite3_file_control(db, "main", SEAL_ANEW, &sealing);
+    *pages = sealing.pages;
+    return sealing.status;
 }

@@ -44,7 +44,7 @@ static void run(const struct sqlite_case *place, const char *commands)
     cr_assert_eq(system(line), 0, "%s", line);
 }
 
-static void expect_refused(struct sqlite_case *place, enum ps_status status, const char *words)
+static void expect_refused_as_it_is(struct sqlite_case *place, enum ps_status status, const char *words)
 {
     run(place, "mkdir kept && cp psbroker.db* kept");
     for (int again = 0; again < 2; again++) {
@@ -54,6 +54,21 @@ static void expect_refused(struct sqlite_case *place, enum ps_status status, con
         run(place, "test ! -e kept/psbroker.db-wal || cmp psbroker.db-wal kept/psbroker.db-wal");
     }
     run(place, "rm -r kept");
+}
+
+static void expect_refused(struct sqlite_case *place, enum ps_status status, const char *words)
+{
+    expect_refused_as_it_is(place, status, words);
+    place->config.accept_changes = true;
+    expect_refused_as_it_is(place, status, words);
+    place->config.accept_changes = false;
+}
+
+/* The last page of the file is not what its checksum says; with --accept-changes it would be sealed. */
+static void damage_last_page(const struct sqlite_case *place)
+{
+    run(place, "printf X | dd of=psbroker.db bs=1 conv=notrunc status=none "
+               "seek=$(($(stat -c %s psbroker.db) - 100))");
 }
 
 /* ------------------------------------------------------------------------------------- a WAL of another file */
@@ -68,6 +83,7 @@ Test(sqlite_refused, an_older_file_under_a_wal_is_refused)
     sqlite_case_killed_in(&place, publish_much);
     run(&place, "cp psbroker.db newer");
     run(&place, "cp older psbroker.db");
+    damage_last_page(&place);
 
     expect_refused(&place, PS_DAMAGED, "psbroker.db-wal does not continue psbroker.db");
     run(&place, "cp newer psbroker.db");
@@ -171,8 +187,10 @@ Test(sqlite_refused, contradictions_are_met_before_anything_is_written)
     worked(&place, publish_much);
     sqlite_case_killed_in(&place, subscribe_two);
     break_a_topic(place.file);
-
     expect_refused(&place, PS_DAMAGED, "topic A");
+    damage_last_page(&place);
+    place.config.accept_changes = true;
+    expect_refused_as_it_is(&place, PS_DAMAGED, "topic A");
     sqlite_case_deinit(&place);
     ASSERT_NO_LEAKS();
 }
