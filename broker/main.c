@@ -1,5 +1,6 @@
 /* psbroker: the command line, signals and exit codes around a server. */
 #include "config.h"
+#include "line_writer.h"
 #include "server.h"
 #include "verify.h"
 
@@ -89,13 +90,16 @@ static void watch_signals(struct program *program)
     }
 }
 
-static void print_listeners(const struct server *server)
+/* Nobody may be reading stdout. */
+static void print_listeners(const struct server *server, struct line_writer *out)
 {
-    char text[ADDRESS_TEXT_BYTES];
+    char address[ADDRESS_TEXT_BYTES], line[ADDRESS_TEXT_BYTES + 16];
 
-    for (unsigned i = 0; i < server_listeners(server); i++)
-        printf("listening %s\n", address_format(server_address(server, i), text, sizeof text));
-    fflush(stdout);
+    for (unsigned i = 0; i < server_listeners(server); i++) {
+        address_format(server_address(server, i), address, sizeof address);
+        snprintf(line, sizeof line, "listening %s", address);
+        line_writer_put(out, line);
+    }
 }
 
 /* Connections are limited by descriptors: take all that we may have. */
@@ -112,10 +116,16 @@ static void raise_descriptor_limit(void)
 static enum exit_code run(struct server_config *config)
 {
     struct program program = {.result = PS_OK};
+    struct line_writer *out = NULL;
     char error[512];
 
     if (uv_loop_init(&program.loop) != 0) {
         fprintf(stderr, "psbroker: cannot make an event loop\n");
+        return EXIT_OTHER;
+    }
+    if (line_writer_new(STDOUT_FILENO, &out) != 0) {
+        fprintf(stderr, "psbroker: cannot start a thread\n");
+        uv_loop_close(&program.loop);
         return EXIT_OTHER;
     }
     config->stopped = stopped_cb;
@@ -123,13 +133,14 @@ static enum exit_code run(struct server_config *config)
     enum ps_status status = server_start(config, &program.loop, &program.server, error, sizeof error);
     if (status == PS_OK) {
         watch_signals(&program);
-        print_listeners(program.server);
+        print_listeners(program.server, out);
     } else {
         fprintf(stderr, "psbroker: %s\n", error);
         program.result = status;
     }
     uv_run(&program.loop, UV_RUN_DEFAULT);
     uv_loop_close(&program.loop);
+    line_writer_free(out);
     return exit_code_of(program.result);
 }
 

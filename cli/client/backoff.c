@@ -18,15 +18,16 @@ static int64_t give_up(struct backoff *backoff)
     return -1;
 }
 
-static int64_t next_first(struct backoff *backoff, uint64_t now_ms, enum backoff_cause cause)
+static int64_t next_first(struct backoff *backoff, uint64_t now_ms, enum backoff_cause cause,
+                          uint32_t asked_ms)
 {
-    uint64_t left;
+    uint64_t left, wait = asked_ms > BACKOFF_FIRST_STEP_MS ? asked_ms : BACKOFF_FIRST_STEP_MS;
 
     if (cause != BACKOFF_REFUSED || now_ms >= backoff->deadline_ms)
         return give_up(backoff);
     left = backoff->deadline_ms - now_ms;
     backoff->attempts++;
-    return left < BACKOFF_FIRST_STEP_MS ? (int64_t)left : BACKOFF_FIRST_STEP_MS;
+    return (int64_t)(left < wait ? left : wait);
 }
 
 /* Between the least and a ceiling that doubles: many clients of one broker do not come back all at once. */
@@ -51,7 +52,7 @@ int64_t backoff_next(struct backoff *backoff, uint64_t now_ms, enum backoff_caus
 {
     switch (backoff->state) {
     case BACKOFF_FIRST:
-        return next_first(backoff, now_ms, cause);
+        return next_first(backoff, now_ms, cause, asked_ms);
     case BACKOFF_SETTLED:
     case BACKOFF_AGAIN:
         if (!backoff->reconnect || cause == BACKOFF_FATAL)

@@ -232,9 +232,11 @@ static void choose_reason(struct psc_client *client, enum ps_status status, cons
     box->error.retry_after_ms = client->reason.error.retry_after_ms;
 }
 
-static enum backoff_cause cause_of(enum client_state state, bool refused, const struct psc_error *reason)
+/* A broker that drains or is full at the moment said so (`told`): it is waited for, as one that is not there yet. */
+static enum backoff_cause cause_of(enum client_state state, bool refused, bool told,
+                                   const struct psc_error *reason)
 {
-    if (refused || (reason->status == PS_DRAINING && state != PSC_CLIENT_READY))
+    if (refused || (told && reason->retryable && state != PSC_CLIENT_READY))
         return BACKOFF_REFUSED;
     if (state == PSC_CLIENT_GREETING && !reason->retryable && reason->status != PS_MALFORMED &&
         reason->status != PS_FRAME_TOO_LARGE)
@@ -251,6 +253,7 @@ static void answer_all(struct psc_client *client, enum ps_status unsent, const c
 static void lost(struct psc_client *client, enum ps_status status, bool refused, const char *text)
 {
     enum client_state before = client->state;
+    bool told = client->reason_given;
     struct error_box reason;
     int64_t wait;
 
@@ -265,8 +268,9 @@ static void lost(struct psc_client *client, enum ps_status status, bool refused,
         return;
     choose_reason(client, status, text, &reason);
     client->reason_given = false;
-    wait = backoff_next(&client->backoff, uv_now(client->loop), cause_of(before, refused, &reason.error),
-                        reason.error.retry_after_ms, random_number());
+    wait =
+        backoff_next(&client->backoff, uv_now(client->loop), cause_of(before, refused, told, &reason.error),
+                     reason.error.retry_after_ms, random_number());
     client_move(client, wait < 0 ? PSC_CLIENT_FAILED : PSC_CLIENT_WAITING);
     if (wait >= 0)
         uv_timer_start(&client->retry, retry_cb, (uint64_t)wait, 0);

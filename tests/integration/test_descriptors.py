@@ -53,7 +53,7 @@ class ClosedDescriptors(Case):
             self.assertEqual(lock.read().strip(), str(broker.pid).encode())
 
 
-class StalledStderr(Case):
+class StalledOutput(Case):
     def full_pipe(self):
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -79,6 +79,23 @@ class StalledStderr(Case):
             peer.sendall(b"GET / HTTP/1.0\r\n\r\n")
             while peer.recv(4096):
                 pass
+
+    def test_a_broker_whose_stdout_nobody_reads_serves_and_ends(self):
+        for kind in (self.full_pipe, self.stopped_terminal):
+            with self.subTest(stdout=kind.__name__):
+                reading, writing = kind()
+                self.addCleanup(os.close, reading)
+                self.addCleanup(os.close, writing)
+                path = self.path(kind.__name__)
+                broker = subprocess.Popen([PSBROKER, "--data", path + ".data", "--listen", "unix:" + path],
+                                          stdout=writing, stderr=subprocess.DEVNULL)
+                self.addCleanup(broker.kill)
+                wait_until(lambda: os.path.exists(path), "the listener")
+                done = subprocess.run([PSCTL, "-s", "unix:" + path, "pub", "t", "x"], stdin=subprocess.DEVNULL,
+                                      capture_output=True, timeout=60, check=False)
+                self.assertEqual((done.returncode, done.stdout), (0, b"0\n"), done.stderr)
+                broker.terminate()
+                self.assertEqual(broker.wait(60), 0)
 
     def test_a_broker_whose_stderr_nobody_reads_serves_and_ends(self):
         for kind in (self.full_pipe, self.stopped_terminal):

@@ -117,6 +117,29 @@ Test(client_life, a_refused_greeting_is_final)
     ASSERT_NO_LEAKS();
 }
 
+/* With and without `reconnect`, which begins only behind the first connection. */
+Test(client_life, a_first_connect_that_is_told_to_come_again_does)
+{
+    struct story story;
+    const struct client_frame *hello;
+    struct server_frame full = {.kind = SERVER_ERROR, .error = protocol_error_of(PS_LIMIT_EXCEEDED)};
+    full.error.retryable = true;
+    full.error.retry_after_ms = 30;
+
+    story_begin(&story, &(struct psc_options){.connect_timeout_ms = 60000});
+    psc_start(story.client);
+    for (int i = 0; i < 2; i++) {
+        hello = fake_expect(&story.broker, CLIENT_HELLO);
+        full.request_id = hello->request_id;
+        fake_send(&story.broker, &full);
+    }
+    fake_greet(&story.broker);
+    story_wait(&story, &story.connected, 1);
+    cr_assert_eq(story.disconnected, 0);
+    story_end(&story);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_life, garbage_is_named_and_ends_the_connection)
 {
     static const struct {

@@ -11,6 +11,7 @@ Test(backoff, a_first_connect_is_tried_until_its_deadline)
 
     backoff_init(&backoff, 1000, 2000, true);
     cr_assert_eq(backoff_next(&backoff, 1000, BACKOFF_REFUSED, 0, 7), BACKOFF_FIRST_STEP_MS);
+    cr_assert_eq(backoff_next(&backoff, 1000, BACKOFF_REFUSED, 500, 7), 500, "the broker asked for it");
     cr_assert_eq(backoff_next(&backoff, 2990, BACKOFF_REFUSED, 0, 7), 10);
     cr_assert_eq(backoff_next(&backoff, 3000, BACKOFF_REFUSED, 0, 7), -1);
     cr_assert_eq(backoff.state, BACKOFF_SPENT);
