@@ -188,7 +188,7 @@ static bool apply_publish_window(struct scan *scan, const char *value)
 
 static bool apply_disk_floor(struct scan *scan, const char *value)
 {
-    return size_between(scan, "disk-floor", value, 0, 1ull << 40, &scan->config->disk_floor_bytes);
+    return size_between(scan, "disk-floor", value, 0, 1ull << 40, &scan->config->broker.disk_floor);
 }
 
 static bool apply_publish_memory(struct scan *scan, const char *value)

@@ -389,7 +389,7 @@ static enum ps_status open_store(struct server *server, struct store_opened *ope
 {
     struct store_sqlite_config config = {
         .directory = server->config.directory,
-        .disk_floor_bytes = server->config.disk_floor_bytes,
+        .disk_floor_bytes = server->config.broker.disk_floor,
         .limits = {server->config.broker.max_topics, server->config.broker.max_durable},
         .accept_changes = server->config.accept_changes,
         .accept_loss = server->config.accept_loss,

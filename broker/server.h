@@ -23,7 +23,6 @@ struct server_config {
     struct address listeners[SERVER_LISTENERS_MAX];
     unsigned listener_count;
     struct broker_config broker;
-    uint64_t disk_floor_bytes;
     bool accept_changes; /* as in store_sqlite.h */
     bool accept_loss;    /* as in store_sqlite.h */
     struct connection_deadlines deadlines;

@@ -106,6 +106,8 @@ static const struct {
     {"max_message", "", "max-message"},
     {"max_name_bytes", "", "max-name"},
     {"max_topics", "", "max-topics"},
+    {"max_durable", "", "max-durable"},
+    {"disk_floor", " bytes", "disk-floor"},
     {"topic_rate", " new topics a second", "topic-rate"},
     {"max_subscriptions", " of one connection", "max-subscriptions"},
     {"cursor_memory", " bytes", "cursor-memory"},

@@ -48,7 +48,7 @@ static void put_defaults(struct broker_config *config)
     put_default64(&config->tail_bytes, 32 * MIB);
     put_default64(&config->cursor_bytes, 128 * MIB);
     put_default32(&config->ping_interval_ms, 30000);
-    put_default32(&config->delivery_bytes, 256 * 1024);
+    put_default32(&config->delivery_bytes, 2 * LOG_SLICE_BYTES);
     put_default32(&config->max_topics, 100000);
     put_default32(&config->max_durable, 1000000);
     put_default32(&config->hello_frame, FRAME_CAP_BEFORE_HELLO);
@@ -183,6 +183,11 @@ void broker_arm(struct broker *broker, uint64_t at_ns)
         return;
     broker->armed_ns = at_ns;
     broker->io.arm(broker->io.ctx, at_ns);
+}
+
+uint64_t broker_slice_bytes(const struct broker *broker)
+{
+    return broker->config.delivery_bytes / 2;
 }
 
 struct store_topic broker_store_topic(const struct topic *topic)

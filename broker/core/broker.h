@@ -21,6 +21,7 @@ struct broker_config {
     uint32_t delivery_bytes;   /* handed to one socket at a time; 0: 256 KiB */
     uint32_t max_topics;       /* 0: 100,000 */
     uint32_t max_durable;      /* stored subscriptions; 0: 1,000,000 */
+    uint64_t disk_floor;       /* the store's, for its refusals; 0: none */
     uint32_t hello_frame;      /* largest body before Hello; 0: 4096 */
     uint32_t hello_timeout_ms; /* for Hello to come; 0: 5,000 */
     const char *server_version;

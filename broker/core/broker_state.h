@@ -77,6 +77,9 @@ uint64_t broker_now(const struct broker *broker);
 /* PS_OK, or why new work is refused now: PS_DRAINING, PS_STORAGE_FAILED. */
 enum ps_status broker_accepts(const struct broker *broker);
 
+/* Half of what a socket is handed at a time: one slice of history is sent while the other is read. */
+uint64_t broker_slice_bytes(const struct broker *broker);
+
 /* Topics are asked about by their facts as store.h wants them. Borrows the topic's name. */
 struct store_topic broker_store_topic(const struct topic *topic);
 

@@ -22,12 +22,6 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Half of what a socket is handed at a time: one is sent while the other is read. */
-static uint64_t slice_bytes(const struct broker *broker)
-{
-    return broker->config.delivery_bytes / 2;
-}
-
 static uint64_t history_end(const struct cursor *cursor)
 {
     const struct topic *topic = cursor->topic;
@@ -90,8 +84,8 @@ static void fill_read(struct slice *slice, const struct cursor *cursor, uint64_t
     const struct attachment *a = cursor->attachment;
     const struct topic *topic = cursor->topic;
     uint32_t runs = runs_window(&topic->runs, from, &to, slice->runs, SLICE_RUNS);
-    uint64_t messages = least(a->credit_messages - a->sent_messages, SLICE_MAX_MESSAGES);
-    uint64_t bytes = least(a->credit_bytes - a->sent_bytes, slice_bytes(slice->broker));
+    uint64_t messages = least(a->credit_messages - a->sent_messages, LOG_SLICE_MESSAGES);
+    uint64_t bytes = least(a->credit_bytes - a->sent_bytes, broker_slice_bytes(slice->broker));
     struct store_read *read = &slice->read.slice.read;
     read->topic = broker_store_topic(topic);
     read->topic.recent = slice->runs;
@@ -100,7 +94,7 @@ static void fill_read(struct slice *slice, const struct cursor *cursor, uint64_t
     read->to = to;
     read->max_messages = (uint32_t)messages;
     read->max_bytes = (size_t)bytes;
-    read->max_microseconds = SLICE_MICROSECONDS;
+    read->max_microseconds = LOG_SLICE_MICROSECONDS;
     read->hint = cursor->hint;
 }
 
@@ -114,8 +108,8 @@ static void hold(struct session *session, struct cursor *cursor, struct batch *b
     cursor->slice = batch;
     cursor->slice_next = next;
     /* A little less than would fit, for messages are not all of one size. */
-    uint64_t bytes = slice_bytes(session->broker) / 16 * 15;
-    cursor->stride = least(batch->count * bytes / batch->size, SLICE_MAX_MESSAGES);
+    uint64_t bytes = broker_slice_bytes(session->broker) / 16 * 15;
+    cursor->stride = least(batch->count * bytes / batch->size, LOG_SLICE_MESSAGES);
     if (cursor->stride == 0)
         cursor->stride = 1;
 }
@@ -230,7 +224,7 @@ static bool may_read_ahead(const struct cursor *cursor, uint64_t from, unsigned 
     return session->slots < session_slices(session) && list_empty(&session->slots_wanted) && from < end &&
            end - from >= cursor->stride &&
            from + cursor->stride - cursor->offset <= a->credit_messages - a->sent_messages &&
-           (reads + 2) * slice_bytes(session->broker) <= a->credit_bytes - a->sent_bytes;
+           (reads + 2) * broker_slice_bytes(session->broker) <= a->credit_bytes - a->sent_bytes;
 }
 
 static void read_ahead(struct cursor *cursor)

@@ -5,7 +5,7 @@
 #include "cursor.h"
 #include "log_io.h"
 
-enum { SLICE_RUNS = 512, SLICE_MAX_MESSAGES = 4096, SLICE_MICROSECONDS = 5000 };
+enum { SLICE_RUNS = 512 };
 
 struct attachment;
 struct session;

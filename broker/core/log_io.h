@@ -28,6 +28,13 @@ struct log_write {
 
 enum log_read_kind { LOG_READ_SLICE, LOG_READ_RESOLVE, LOG_READ_LIST, LOG_READ_VERIFY, LOG_READ_BACKUP };
 
+/* Whoever asks, a slice is no more. */
+enum {
+    LOG_SLICE_BYTES = 128 * 1024, /* encoded, one message may exceed it */
+    LOG_SLICE_MESSAGES = 4096,
+    LOG_SLICE_MICROSECONDS = 5000
+};
+
 /* A slice comes back as an encoded batch. The owner fills topic (name and recent runs stay valid until done),
  * from, to, max_messages, max_bytes and hint of `read`; batch is the owner's after done (NULL when nothing
  * was read). The batch may be smaller than asked for. */

@@ -129,7 +129,6 @@ static struct protocol_error rate_error(const struct session *session)
 static struct protocol_error run_error(const struct group *group, enum ps_status status)
 {
     const struct broker *broker = group->publication->broker;
-    struct protocol_error error;
     switch (status) {
     case PS_MESSAGE_TOO_LARGE:
         return error_with_limit(status, "max_message", broker->config.limits.max_message);
@@ -140,9 +139,7 @@ static struct protocol_error run_error(const struct group *group, enum ps_status
     case PS_RATE_EXCEEDED:
         return rate_error(group->publication->reply.session);
     default:
-        error = protocol_error_of(status_on_wire(status));
-        error.unknown = status == PS_UNKNOWN;
-        return error;
+        return error_of_store(broker, status);
     }
 }
 

@@ -72,6 +72,15 @@ struct protocol_error error_with_limit(enum ps_status status, const char *name, 
     return error;
 }
 
+struct protocol_error error_of_store(const struct broker *broker, enum ps_status status)
+{
+    struct protocol_error error = protocol_error_of(status_on_wire(status));
+    if (status == PS_DISK_FULL && broker->config.disk_floor > 0)
+        error = error_with_limit(status, "disk_floor", broker->config.disk_floor);
+    error.unknown = status == PS_UNKNOWN;
+    return error;
+}
+
 bool name_is_too_long(const struct broker *broker, struct span name)
 {
     return name.size > broker->config.limits.max_name_bytes;

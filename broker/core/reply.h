@@ -28,6 +28,8 @@ void reply_error(struct reply *reply, const struct protocol_error *error);
 enum ps_status status_on_wire(enum ps_status status);
 struct protocol_error error_with_range(enum ps_status status, uint64_t from, uint64_t to);
 struct protocol_error error_with_limit(enum ps_status status, const char *name, uint64_t value);
+/* An outcome of the store, with the limit behind it. */
+struct protocol_error error_of_store(const struct broker *broker, enum ps_status status);
 /* Why a topic, a filter or an id was refused; with the limit when that is its length. */
 struct protocol_error error_of_name(const struct broker *broker, enum ps_status status, struct span name);
 bool name_is_too_long(const struct broker *broker, struct span name);

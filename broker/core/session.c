@@ -134,8 +134,7 @@ void session_error(struct session *session, struct optional_u64 request_id,
 
 void session_error_status(struct session *session, struct optional_u64 request_id, enum ps_status status)
 {
-    struct protocol_error error = protocol_error_of(status_on_wire(status));
-    error.unknown = status == PS_UNKNOWN;
+    struct protocol_error error = error_of_store(session->broker, status);
     session_error(session, request_id, &error);
 }
 
@@ -217,7 +216,7 @@ size_t session_queued(struct session *session)
     struct quota *output = &session->broker->output;
     size_t queued = session->config.io.queued(session->config.io.ctx);
     quota_release(output, session->charged);
-    session->charged = queued + (uint64_t)session->slots * session->broker->config.delivery_bytes;
+    session->charged = queued + session->slots * broker_slice_bytes(session->broker);
     quota_charge(output, session->charged);
     return queued;
 }

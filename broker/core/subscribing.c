@@ -23,12 +23,12 @@ void attach_forget(struct attach_request *request)
 
 static void refuse_start(struct attachment *a, const struct store_attach *attach, enum ps_status status)
 {
-    struct protocol_error error = protocol_error_of(status_on_wire(status));
+    const struct broker *broker = a->session->broker;
+    struct protocol_error error = error_of_store(broker, status);
     if (status == PS_OUT_OF_RANGE)
         error = error_with_range(status, attach->first, attach->head + 1);
     if (status == PS_LIMIT_EXCEEDED)
-        error = error_with_limit(status, "max_durable", a->session->broker->config.max_durable);
-    error.unknown = status == PS_UNKNOWN;
+        error = error_with_limit(status, "max_durable", broker->config.max_durable);
     attachment_end(a, &error);
 }
 

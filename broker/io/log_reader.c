@@ -82,7 +82,7 @@ static bool show_message(void *ctx, const struct message *message)
     struct slice_in_work *work = ctx;
     size_t size = codec_message_size(message);
 
-    if (work->batch->count > 0 && work->batch->size + size > READ_MAX_BYTES) {
+    if (work->batch->count > 0 && work->batch->size + size > LOG_SLICE_BYTES) {
         work->cut = true;
         return false;
     }
@@ -98,7 +98,7 @@ static struct batch *batch_for(const struct store_read *read)
 {
     bool is_long = read->to - read->from >= 512 && read->max_messages >= 512;
 
-    return batch_new(is_long ? 1024 : 64, is_long ? READ_MAX_BYTES : 8 * 1024);
+    return batch_new(is_long ? 1024 : 64, is_long ? LOG_SLICE_BYTES : 8 * 1024);
 }
 
 static enum ps_status read_slice(struct store_reader *reader, struct log_slice *slice)
@@ -110,11 +110,11 @@ static enum ps_status read_slice(struct store_reader *reader, struct log_slice *
     slice->batch = NULL;
     if (work.batch == NULL)
         return PS_NO_MEMORY;
-    if (read->max_messages == 0 || read->max_messages > READ_MAX_MESSAGES)
-        read->max_messages = READ_MAX_MESSAGES;
-    if (read->max_bytes == 0 || read->max_bytes > READ_MAX_BYTES)
-        read->max_bytes = READ_MAX_BYTES;
-    read->max_microseconds = READ_MAX_MICROSECONDS;
+    if (read->max_messages == 0 || read->max_messages > LOG_SLICE_MESSAGES)
+        read->max_messages = LOG_SLICE_MESSAGES;
+    if (read->max_bytes == 0 || read->max_bytes > LOG_SLICE_BYTES)
+        read->max_bytes = LOG_SLICE_BYTES;
+    read->max_microseconds = LOG_SLICE_MICROSECONDS;
     read->show = show_message;
     read->ctx = &work;
     status = store_read(reader, read);

@@ -9,13 +9,7 @@
 
 #include <uv.h>
 
-enum {
-    READER_THREADS = 2,
-    READER_THREADS_MAX = 16,
-    READ_MAX_BYTES = 128 * 1024, /* encoded, one message may exceed it */
-    READ_MAX_MESSAGES = 4096,
-    READ_MAX_MICROSECONDS = 5000
-};
+enum { READER_THREADS = 2, READER_THREADS_MAX = 16 };
 
 struct log_reader;
 

@@ -189,6 +189,8 @@ static enum ps_status fail(struct sqlite_store *store, struct store_op **ops, si
         return status;
     }
     if (is_survivable(status)) {
+        if (status == PS_DISK_FULL)
+            room_note(store, false);
         store->is_version_lost |= status == PS_NO_MEMORY;
         refuse_all(ops, count, status);
         return PS_OK;
@@ -220,8 +222,10 @@ static enum ps_status commit_ops(struct sqlite_store *store, struct store_op **o
         if (status == PS_OK)
             status = transaction_end(store);
     }
-    if (status == PS_OK)
+    if (status == PS_OK) {
+        room_note(store, true);
         return PS_OK;
+    }
     transaction_roll_back(store);
     return fail(store, ops, count, status);
 }
@@ -248,6 +252,10 @@ static enum ps_status work_step(struct sqlite_store *store,
     transaction_roll_back(store);
     if (status == PS_DAMAGED && step == sweeper_step) {
         sweeper_give_up(store);
+        return PS_OK;
+    }
+    if (status == PS_DAMAGED && step == room_shrink) {
+        room_give_up_shrinking(store);
         return PS_OK;
     }
     fail(store, NULL, 0, status);
@@ -291,7 +299,7 @@ static bool reclaim(struct sqlite_store *store)
             status = work_step(store, step_index);
     } else if (sweeper_due(store)) {
         status = work_step(store, sweeper_step);
-    } else if (room_free_pages(store) > 0) {
+    } else if (!store->room.shrinks_no_more && room_free_pages(store) > 0) {
         status = work_step(store, room_shrink);
     } else {
         if (store->room.files_too_long)

@@ -81,6 +81,48 @@ void room_look_first(struct sqlite_store *store)
         give_up(store);
 }
 
+static void tell_low(struct sqlite_store *store, const char *why)
+{
+    store_log(
+        store, 4, "event=disk_low free_bytes=%llu floor_bytes=%llu text=\"publications are refused: %s\"",
+        (unsigned long long)store->free_disk_bytes, (unsigned long long)store->config.disk_floor_bytes, why);
+}
+
+static void tell_ok(struct sqlite_store *store)
+{
+    store_log(store, 6,
+              "event=disk_ok free_bytes=%llu floor_bytes=%llu text=\"publications are taken again\"",
+              (unsigned long long)store->free_disk_bytes, (unsigned long long)store->config.disk_floor_bytes);
+}
+
+static void look_at_floor(struct sqlite_store *store)
+{
+    struct room *room = &store->room;
+    bool is_short = room_is_short(store);
+
+    if (is_short == room->was_short)
+        return;
+    room->was_short = is_short;
+    room->files_too_long |= is_short;
+    if (is_short)
+        tell_low(store, "less is free than --disk-floor asks for");
+    else
+        tell_ok(store);
+}
+
+void room_note(struct sqlite_store *store, bool was_found)
+{
+    struct room *room = &store->room;
+
+    if (room->was_full != was_found || room_is_short(store))
+        return;
+    room->was_full = !was_found;
+    if (was_found)
+        tell_ok(store);
+    else
+        tell_low(store, "a write found no room");
+}
+
 /* Without a floor there is nothing to keep a reserve behind: publications would use it up. */
 void room_look(struct sqlite_store *store)
 {
@@ -88,9 +130,7 @@ void room_look(struct sqlite_store *store)
     struct room *room = &store->room;
 
     room_look_first(store);
-    if (room_is_short(store) && !room->was_short)
-        room->files_too_long = true;
-    room->was_short = room_is_short(store);
+    look_at_floor(store);
     if (!room->held && floor > 0 && store->free_disk_bytes >= floor + 2 * reserve_bytes(floor) &&
         (room->tried_at == 0 || monotonic_ms() - room->tried_at >= TRY_EVERY_MS))
         make(store);
@@ -115,6 +155,15 @@ uint64_t room_free_pages(struct sqlite_store *store)
         pages = column_u64(select, 0);
     sqlite3_reset(select);
     return pages;
+}
+
+void room_give_up_shrinking(struct sqlite_store *store)
+{
+    store->room.shrinks_no_more = true;
+    store_log(
+        store, 4,
+        "event=shrink_given_up text=\"a page that was to be moved is damaged; what was deleted stays in the "
+        "file, for new messages, until the next start tries again\"");
 }
 
 enum ps_status room_shrink(struct sqlite_store *store)

@@ -16,7 +16,9 @@ struct room {
     char *path; /* of the reserve */
     bool held;
     uint64_t tried_at; /* monotonic ms, to make the reserve; 0: never */
-    bool was_short;
+    bool was_short;    /* below the floor */
+    bool was_full;     /* above it, but the last commit found no room */
+    bool shrinks_no_more;
     bool files_too_long; /* a checkpoint would give bytes of the file or of the WAL back */
 };
 
@@ -24,8 +26,11 @@ struct room {
 enum ps_status room_init(struct room *room, const char *directory, uint64_t disk_floor_bytes);
 void room_deinit(struct room *room); /* takes the zero state; leaves the file */
 
-/* Samples the disk, and gives the reserve up or makes it. */
+/* Samples the disk, gives the reserve up or makes it, and logs when publications stop or go on. */
 void room_look(struct sqlite_store *store);
+
+/* A commit found room, or not. */
+void room_note(struct sqlite_store *store, bool was_found);
 
 /* At a start, before anything is known: only gives the reserve up. */
 void room_look_first(struct sqlite_store *store);
@@ -40,5 +45,8 @@ uint64_t room_free_pages(struct sqlite_store *store);
 /* Inside a transaction: moves a few pages from the end of the file into free ones. The next checkpoint shortens the
  * file. */
 enum ps_status room_shrink(struct sqlite_store *store);
+
+/* It met a damaged page: the file stays as long as it is, and publications go on when there is room elsewhere. */
+void room_give_up_shrinking(struct sqlite_store *store);
 
 #endif

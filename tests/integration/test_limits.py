@@ -334,8 +334,13 @@ class Memory(LimitCase):
     def test_disk_floor(self):
         server = self.broker("--disk-floor", "1024G")
         client = self.connect(server)
-        self.assertEqual(client.publish("t", "x")[0].error.status, wire.DISK_FULL)
+        for _ in range(2):
+            error = client.publish("t", "x")[0].error
+            self.assert_limit(error, wire.DISK_FULL, "disk_floor", 1024 * 1024 * MIB)
+            self.assertTrue(error.retryable)
         client.subscribe("t")
+        self.assertIn("disk_floor", self.run_psctl(server, "pub", "t", "x", code=6).err)
+        self.assertEqual(server.err.count("event=disk_low"), 1)
 
 
 def _length(size):

@@ -98,7 +98,7 @@ Test(io_config, nothing_given_means_the_documented_defaults)
     cr_assert_eq(config.broker.hello_timeout_ms, 5000u);
     cr_assert_eq(config.deadlines.assembly_ms, 10000u);
     cr_assert_eq(config.broker.ping_interval_ms, 30000u);
-    cr_assert_eq(config.disk_floor_bytes, 64u << 20);
+    cr_assert_eq(config.broker.disk_floor, 64u << 20);
 }
 
 Test(io_config, values_arrive_where_they_belong)
@@ -115,7 +115,7 @@ Test(io_config, values_arrive_where_they_belong)
     cr_assert_eq(parse(words, &config, error, sizeof error), CONFIG_RUN, "%s", error);
     cr_assert_eq(config.broker.tail_bytes, 3u << 20);
     cr_assert_eq(config.broker.publish_window, 128u << 10);
-    cr_assert_eq(config.disk_floor_bytes, 1u << 30);
+    cr_assert_eq(config.broker.disk_floor, 1u << 30);
     cr_assert_eq(config.broker.max_topics, 12u);
     cr_assert_eq(config.broker.ping_interval_ms, 2000u);
     cr_assert_eq(config.limits.total, 9u);

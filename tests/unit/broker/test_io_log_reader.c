@@ -119,8 +119,8 @@ static unsigned read_all(struct fixture *fixture, uint64_t to)
         cr_assert_eq(read.status, PS_OK);
         struct batch *batch = read.slice.batch;
         cr_assert_not_null(batch);
-        cr_assert(batch->count == 1 || batch->size <= READ_MAX_BYTES);
-        cr_assert_leq(batch->count, (uint32_t)READ_MAX_MESSAGES);
+        cr_assert(batch->count == 1 || batch->size <= LOG_SLICE_BYTES);
+        cr_assert_leq(batch->count, (uint32_t)LOG_SLICE_MESSAGES);
         for (uint32_t i = 0; i < batch->count; i++)
             cr_assert_eq(batch->entries[i].offset, at + i);
         at += batch->count;

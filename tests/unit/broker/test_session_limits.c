@@ -210,3 +210,27 @@ Test(session, what_is_queued_for_all_sockets_has_a_budget)
     world_free(world);
     ASSERT_NO_LEAKS();
 }
+
+/* Slots are charged as large as a slice can be, while a socket takes nothing. */
+Test(session, slices_of_history_are_charged_as_they_are)
+{
+    static char payload[301];
+    struct broker_config config = {.delivery_bytes = 4096, .tail_bytes = 1000};
+    struct world *world = world_new(&config);
+    struct client *publisher = world_connect(world, 0, SESSION_ANY, NULL);
+    struct client *stopped = world_connect(world, 1, SESSION_ANY, NULL);
+    memset(payload, 'x', sizeof payload - 1);
+    for (unsigned i = 0; i < 200; i++)
+        publish(publisher, "A", payload);
+    stopped->slow = true;
+    subscribe(stopped, "A", NULL, START_BEGINNING, 0);
+
+    cr_assert_gt(stopped->session->slots, 0u);
+    cr_assert_eq(world->broker->output.used, stopped->queued + stopped->session->slots * 2048u);
+    stopped->slow = false;
+    client_take(stopped);
+    world_settle(world);
+    expect_offsets(stopped, "A", 0, 200);
+    world_free(world);
+    ASSERT_NO_LEAKS();
+}

@@ -96,6 +96,39 @@ Test(sqlite_faults, subscriptions_of_a_commit_that_was_undone_do_not_count)
     ASSERT_NO_LEAKS();
 }
 
+static unsigned lines_of(const struct sqlite_case *place, const char *event)
+{
+    unsigned count = 0;
+    for (const char *at = place->logged; (at = strstr(at, event)) != NULL; at++)
+        count++;
+    return count;
+}
+
+Test(sqlite_faults, a_full_disk_is_logged_once_and_so_is_its_end)
+{
+    struct sqlite_case place;
+    struct many *batch = malloc(sizeof *batch);
+    open_place(&place);
+
+    for (unsigned round = 1; round <= 2; round++) {
+        for (unsigned i = 0; i < 3; i++) {
+            make_batch(batch);
+            fault_vfs_set(FAULT_WAL_WRITE, 5, SQLITE_FULL);
+            cr_assert_eq(sqlite_case_commit(&place, &batch->op), PS_OK);
+            cr_assert_eq(batch->op.status, PS_DISK_FULL);
+        }
+        cr_assert_eq(lines_of(&place, "event=disk_low free_bytes="), round, "%s", place.logged);
+        cr_assert_eq(lines_of(&place, "event=disk_ok"), round - 1, "%s", place.logged);
+        fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_OK);
+        sqlite_case_publish(&place, "A", 1);
+        sqlite_case_publish(&place, "A", 1);
+        cr_assert_eq(lines_of(&place, "event=disk_ok free_bytes="), round, "%s", place.logged);
+    }
+    free(batch);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 /* A disk without room from the Nth frame of a commit on: whichever it is, that commit is refused as a whole. */
 Test(sqlite_faults, a_full_disk_refuses_the_commit_and_service_resumes)
 {

@@ -309,6 +309,10 @@ Test(sqlite_running, below_the_disk_floor_only_publications_are_refused)
     cr_assert_eq(ops[0].status, PS_DISK_FULL);
     cr_assert_eq(message.status, PS_DISK_FULL);
     cr_assert_eq(ops[1].status, PS_OK);
+    cr_assert_eq(store_commit(place.store, both, 2, &place.state), PS_OK);
+    const char *told = strstr(place.logged, "event=disk_low ");
+    cr_assert_not_null(told, "%s", place.logged);
+    cr_assert_null(strstr(told + 1, "event=disk_"), "once: %s", place.logged);
     sqlite_case_deinit(&place);
 }
 

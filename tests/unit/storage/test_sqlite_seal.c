@@ -269,6 +269,41 @@ static void sweep_over_damage(bool rides)
     ASSERT_NO_LEAKS();
 }
 
+/* Deleted and swept, with a page behind it that is to move to the front and is damaged. */
+Test(sqlite_seal, a_damaged_page_ends_shrinking_and_nothing_else)
+{
+    struct sqlite_case place;
+    sqlite_case_init(&place);
+    sqlite_case_open(&place);
+    publish_long(&place, "deleted", 60);
+    publish_long(&place, "kept", 40);
+    sqlite_case_publish(&place, "A", 10);
+    sqlite_case_close(&place);
+    sqlite_case_open(&place);
+    delete_topic(&place, "deleted");
+    sqlite_case_work(&place);
+    sqlite_case_close(&place);
+    for (int i = 10; i < 30; i++) {
+        char payload[20];
+        snprintf(payload, sizeof payload, "kept %d", i);
+        flip(&place, find(&place, payload), 1);
+    }
+
+    place.config.disk_floor_bytes = UINT64_MAX;
+    sqlite_case_open(&place);
+    sqlite_case_work(&place);
+    const char *told = strstr(place.logged, "event=shrink_given_up");
+    cr_assert_not_null(told, "%s", place.logged);
+    sqlite_case_work(&place);
+    cr_assert_null(strstr(told + 1, "event=shrink_given_up"), "once: %s", place.logged);
+    sqlite_case_close(&place);
+    place.config.disk_floor_bytes = 0;
+    sqlite_case_open(&place);
+    sqlite_case_publish(&place, "A", 10);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 Test(sqlite_seal, a_damaged_page_ends_sweeping_its_topic_and_nothing_else)
 {
     sweep_over_damage(false);
