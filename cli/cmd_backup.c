@@ -70,6 +70,17 @@ static void print(struct backup *backup)
     writer_appended(&backup->run->out);
 }
 
+/* Overwrites nothing, also where the file system knows no flags of renaming. */
+static bool take_name(const struct backup *backup)
+{
+    if (renameat2(AT_FDCWD, backup->partial, AT_FDCWD, backup->name, RENAME_NOREPLACE) == 0)
+        return true;
+    if ((errno != EINVAL && errno != ENOSYS) || link(backup->partial, backup->name) != 0)
+        return false;
+    unlink(backup->partial);
+    return true;
+}
+
 static void finish(struct backup *backup)
 {
     progress_clear();
@@ -77,7 +88,7 @@ static void finish(struct backup *backup)
         fail(backup, "sync", errno);
         return;
     }
-    if (renameat2(AT_FDCWD, backup->partial, AT_FDCWD, backup->name, RENAME_NOREPLACE) != 0) {
+    if (!take_name(backup)) {
         fail(backup, "rename", errno);
         return;
     }

@@ -320,9 +320,9 @@ class Case(unittest.TestCase):
             env["PSCTL_PORT"] = str(port)
         return env
 
-    def start(self, broker, *arguments, **keywords):
+    def start(self, broker, *arguments, env=None, **keywords):
         """psctl in the background. `broker`: a Broker, a port, or None (nothing said about where)."""
-        process = Process([PSCTL, *arguments], env=self.environment(broker), **keywords)
+        process = Process([PSCTL, *arguments], env={**self.environment(broker), **(env or {})}, **keywords)
         self.addCleanup(process.end)
         return process
 
