@@ -181,6 +181,7 @@ int main(int argc, char **argv)
     if (!occupy_standard_descriptors())
         return EXIT_OTHER;
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a write that fails, and is named */
     if (argc > 1 && strcmp(argv[1], "verify") == 0)
         return (int)verify(argc, argv);
     switch (config_parse(argc, argv, &config, error, sizeof error)) {
