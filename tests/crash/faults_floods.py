@@ -1,4 +1,4 @@
-"""Floods (floods.py, floods_unread.py) in the table of faults: each turn rounds on one broker until its time is over."""
+"""Floods (floods*.py) in the table of faults: each turn rounds on one broker until its time is over."""
 import importlib
 import os
 import sys
@@ -45,6 +45,10 @@ FAULTS = [
     Fault("descriptors", "11", "64 file descriptors, 200 clients", flood("floods", "Descriptors")),
     Fault("stopped-consumers", "12, 13", "1,000 consumers that stop beside a producer at full rate",
           flood("floods_unread", "StoppedConsumers")),
+    Fault("stopped-resumes", "13", "subscribers that stop and go on while messages come",
+          flood("floods_readers", "StoppedAndResumed")),
+    Fault("long-readers", "27", "a long history replayed slowly; an outside reader's snapshot",
+          flood("floods_readers", "LongReaders")),
     Fault("half-open", "14", "peers that answer nothing any more", flood("floods_unread", "HalfOpen")),
     Fault("link-down", "14", "a link that goes down", link_down),
     Fault("slow-senders", "15", "frames byte by byte over 500 connections", flood("floods", "SlowSenders")),

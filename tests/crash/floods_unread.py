@@ -149,7 +149,8 @@ class StoppedConsumers(Flood):
         return consumer
 
     def stream(self, producer, healthy, live):
-        """A quarter of a megabyte at a time with a message beside it; p99 of the seconds until that one comes, and the stream's head."""
+        """A quarter of a megabyte at a time with a message beside it; p99 of the seconds until that one comes, and the
+        stream's head."""
         seconds = []
         head = 0
         for _ in range(self.STEPS):

@@ -54,7 +54,8 @@ def main():
             with Wire(broker.port) as client:
                 assert client.publish("t", "x")[0].first_offset == 0
                 assert client.info().subscriptions == 0
-            assert not given.timed or took < 2.75 * INTERVAL, f"given up after {took:.1f} s, two intervals are {2 * INTERVAL} s"
+            if given.timed:
+                assert took < 2.75 * INTERVAL, f"given up after {took:.1f} s, two intervals are {2 * INTERVAL} s"
             assert broker.terminate() == 0, broker.err
         finally:
             broker.end()

@@ -1,4 +1,4 @@
-"""Floods (floods.py, floods_unread.py), a few rounds of each on one broker.
+"""Floods (floods*.py), a few rounds of each on one broker.
 
 With sanitizers one round: memory is not judged, since they keep what was freed. The optimized build does that.
 
@@ -11,6 +11,7 @@ import sys
 
 import flood_site
 import floods
+import floods_readers
 import floods_unread
 import tap
 
@@ -32,6 +33,12 @@ class Floods(Case):
 
     def test_descriptors(self):
         self.flood(floods.Descriptors())
+
+    def test_stopped_and_resumed(self):
+        self.flood(floods_readers.StoppedAndResumed())
+
+    def test_long_readers(self):
+        self.flood(floods_readers.LongReaders())
 
     def test_half_open(self):
         self.flood(floods_unread.HalfOpen())
