@@ -266,7 +266,10 @@ struct store_backup_read {
 
 typedef void store_topic_fn(void *ctx, const struct store_topic *topic);
 
-/* How much there may be. 0: the body's own number. */
+#define STORE_MAX_TOPICS 100000
+#define STORE_MAX_DURABLE 1000000
+
+/* How much there may be. 0: the number above. */
 struct store_limits {
     uint64_t max_topics;
     uint64_t max_durable; /* stored subscriptions */

@@ -8,6 +8,7 @@
 #include "broker_state.h"
 
 #include "attachment.h"
+#include "defaults.h"
 #include "publishing.h"
 #include "requests.h"
 #include "topic.h"
@@ -39,20 +40,20 @@ static void put_defaults(struct broker_config *config)
     put_default32(&limits->max_headers, MESSAGE_MAX_HEADERS);
     put_default32(&limits->max_header_bytes, MESSAGE_MAX_HEADER_BYTES);
     put_default32(&limits->max_messages_per_frame, PROTOCOL_MAX_MESSAGES_PER_FRAME);
-    put_default32(&limits->max_subscriptions, 1024);
+    put_default32(&limits->max_subscriptions, DEFAULT_MAX_SUBSCRIPTIONS);
     put_default32(&limits->hard_frame_cap, FRAME_HARD_CAP);
     put_default32(&limits->max_name_bytes, TOPIC_MAX_BYTES);
-    put_default64(&config->publish_window, 16 * MIB);
-    put_default64(&config->publish_total, 64 * MIB);
-    put_default64(&config->send_total, 256 * MIB);
-    put_default64(&config->tail_bytes, 32 * MIB);
-    put_default64(&config->cursor_bytes, 128 * MIB);
-    put_default32(&config->ping_interval_ms, 30000);
+    put_default64(&config->publish_window, DEFAULT_PUBLISH_WINDOW_MIB * MIB);
+    put_default64(&config->publish_total, DEFAULT_PUBLISH_MIB * MIB);
+    put_default64(&config->send_total, DEFAULT_SEND_MIB * MIB);
+    put_default64(&config->tail_bytes, DEFAULT_TAIL_MIB * MIB);
+    put_default64(&config->cursor_bytes, DEFAULT_CURSOR_MIB * MIB);
+    put_default32(&config->ping_interval_ms, DEFAULT_PING_INTERVAL_S * 1000);
     put_default32(&config->delivery_bytes, 2 * LOG_SLICE_BYTES);
-    put_default32(&config->max_topics, 100000);
-    put_default32(&config->max_durable, 1000000);
+    put_default32(&config->max_topics, DEFAULT_MAX_TOPICS);
+    put_default32(&config->max_durable, DEFAULT_MAX_DURABLE);
     put_default32(&config->hello_frame, FRAME_CAP_BEFORE_HELLO);
-    put_default32(&config->hello_timeout_ms, 5000);
+    put_default32(&config->hello_timeout_ms, DEFAULT_HELLO_TIMEOUT_S * 1000);
     if (config->server_version == NULL)
         config->server_version = "";
 }

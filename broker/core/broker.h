@@ -11,19 +11,19 @@
 struct broker;
 
 struct broker_config {
-    struct limits limits;      /* zero members get defaults */
-    uint64_t publish_window;   /* uncommitted bytes per connection; 0: 16 MiB */
-    uint64_t publish_total;    /* uncommitted bytes of all connections together; 0: 64 MiB */
-    uint64_t send_total;       /* bytes queued for the sockets of all connections; 0: 256 MiB */
-    uint64_t tail_bytes;       /* memory of the tail; 0: 32 MiB */
-    uint64_t cursor_bytes;     /* memory of all subscriptions and their cursors; 0: 128 MiB */
-    uint32_t ping_interval_ms; /* 0: 30,000 */
-    uint32_t delivery_bytes;   /* handed to one socket at a time; 0: 256 KiB */
-    uint32_t max_topics;       /* 0: 100,000 */
-    uint32_t max_durable;      /* stored subscriptions; 0: 1,000,000 */
+    struct limits limits;    /* zero members get their default, here and below: defaults.h */
+    uint64_t publish_window; /* uncommitted bytes per connection */
+    uint64_t publish_total;  /* uncommitted bytes of all connections together */
+    uint64_t send_total;     /* bytes queued for the sockets of all connections */
+    uint64_t tail_bytes;     /* memory of the tail */
+    uint64_t cursor_bytes;   /* memory of all subscriptions and their cursors */
+    uint32_t ping_interval_ms;
+    uint32_t delivery_bytes; /* handed to one socket at a time; 0: 256 KiB */
+    uint32_t max_topics;
+    uint32_t max_durable;      /* stored subscriptions */
     uint64_t disk_floor;       /* the store's, for its refusals; 0: none */
     uint32_t hello_frame;      /* largest body before Hello; 0: 4096 */
-    uint32_t hello_timeout_ms; /* for Hello to come; 0: 5,000 */
+    uint32_t hello_timeout_ms; /* for Hello to come */
     const char *server_version;
 };
 

@@ -5,6 +5,7 @@
 #include "arena.h"
 #include "broker.h"
 #include "connection_state.h"
+#include "defaults.h"
 #include "uv_status.h"
 
 #include <assert.h>
@@ -174,18 +175,19 @@ enum ps_status connections_init(struct connections *connections, uv_loop_t *loop
         .loop = loop,
         .broker = broker,
         .turn = turn,
-        .deadlines = {.assembly_ms = or_else(deadlines->assembly_ms, 10 * 1000),
+        .deadlines = {.assembly_ms = or_else(deadlines->assembly_ms, DEFAULT_FRAME_TIMEOUT_S * 1000),
                       .send_ms = or_else(deadlines->send_ms, 5 * 1000),
                       .linger_ms = or_else(deadlines->linger_ms, 1000)},
-        .limits = {.total = or_else(limits->total, 10000),
-                   .greeting = or_else(limits->greeting, 512),
-                   .per_address = or_else(limits->per_address, 256),
-                   .topic_rate = or_else(limits->topic_rate, 100),
+        .limits = {.total = or_else(limits->total, DEFAULT_MAX_CONNECTIONS),
+                   .greeting = or_else(limits->greeting, DEFAULT_MAX_GREETING),
+                   .per_address = or_else(limits->per_address, DEFAULT_MAX_PER_ADDRESS),
+                   .topic_rate = or_else(limits->topic_rate, DEFAULT_TOPIC_RATE),
                    .local = limits->local},
     };
     list_init(&connections->greeting);
     list_init(&connections->arriving_waiters);
-    connections->arriving.limit = limits->arriving != 0 ? limits->arriving : 256 * 1024 * 1024;
+    connections->arriving.limit =
+        limits->arriving != 0 ? limits->arriving : DEFAULT_RECEIVE_MIB * 1024 * 1024;
     connections->hosts = (struct hosts){.max_connections = connections->limits.per_address,
                                         .topic_rate = connections->limits.topic_rate,
                                         .local = limits->local};

@@ -12,21 +12,21 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* Deadlines in milliseconds; they are looked at four times a second. 0: the number behind it. */
+/* Deadlines in milliseconds; they are looked at four times a second. 0: its default, defaults.h or the number behind it. */
 struct connection_deadlines {
-    uint32_t assembly_ms; /* 10,000: for each 256 KiB of one frame to arrive */
+    uint32_t assembly_ms; /* for each 256 KiB of one frame to arrive */
     uint32_t send_ms;     /* 5,000: for what is queued when the connection ends */
     uint32_t linger_ms;   /* 1,000: for the peer to close after us */
 };
 
-/* Who is refused by name, or makes way. 0: the number behind it. */
+/* Who is refused by name, or makes way. 0: its default in defaults.h. */
 struct connection_limits {
-    uint32_t total;       /* connections served; 10,000 */
-    uint32_t greeting;    /* that have not said Hello: the one that waited longest makes way; 512 */
-    uint32_t per_address; /* 256 */
-    uint32_t topic_rate;  /* new topics a second for one address; 100 */
-    uint64_t arriving;    /* bytes of large frames that are arriving; 256 MiB */
-    bool local;           /* the last two for loopback and Unix sockets too */
+    uint32_t total;    /* connections served */
+    uint32_t greeting; /* that have not said Hello: the one that waited longest makes way */
+    uint32_t per_address;
+    uint32_t topic_rate; /* new topics a second for one address */
+    uint64_t arriving;   /* bytes of large frames that are arriving */
+    bool local;          /* the last two for loopback and Unix sockets too */
 };
 
 enum {

@@ -484,9 +484,9 @@ enum ps_status store_memory_open(const struct store_limits *limits, struct store
     if (limits != NULL)
         made->limits = *limits;
     if (made->limits.max_topics == 0)
-        made->limits.max_topics = STORE_MEMORY_MAX_TOPICS;
+        made->limits.max_topics = STORE_MAX_TOPICS;
     if (made->limits.max_durable == 0)
-        made->limits.max_durable = STORE_MEMORY_MAX_DURABLE;
+        made->limits.max_durable = STORE_MAX_DURABLE;
     made->next_seq = 1;
     facts.state = state_of(made);
     *store = &made->base;

@@ -8,7 +8,7 @@
 
 #include "store.h"
 
-enum { STORE_MEMORY_EPOCH = 256, STORE_MEMORY_MAX_TOPICS = 100000, STORE_MEMORY_MAX_DURABLE = 1000000 };
+enum { STORE_MEMORY_EPOCH = 256 };
 
 /* Ours to close with store_close(). `limits` NULL: none given. PS_OK or PS_NO_MEMORY. */
 enum ps_status store_memory_open(const struct store_limits *limits, struct store **store,

@@ -25,8 +25,6 @@ enum {
     LOCK_PAUSE_MS = 20,
     COMMIT_WAIT_MS = 100,
     TRUNCATE_WAIT_MS = 1000,
-    MAX_TOPICS = 100 * 1000,
-    MAX_DURABLE = 1000 * 1000,
     EPOCH_ROWS = 65536,
     EPOCH_BYTES = 64 * 1024 * 1024,
     CHECKPOINT_BYTES = 8 * 1024 * 1024,
@@ -101,8 +99,8 @@ static void fill_in(struct store_sqlite_config *config)
 {
 #define DEFAULT(field, value) config->field = config->field == 0 ? (value) : config->field
     DEFAULT(wal_hard_bytes, WAL_HARD_BYTES);
-    DEFAULT(limits.max_topics, MAX_TOPICS);
-    DEFAULT(limits.max_durable, MAX_DURABLE);
+    DEFAULT(limits.max_topics, STORE_MAX_TOPICS);
+    DEFAULT(limits.max_durable, STORE_MAX_DURABLE);
     DEFAULT(epoch_rows, EPOCH_ROWS);
     DEFAULT(epoch_bytes, EPOCH_BYTES);
     DEFAULT(slice_runs, SLICE_RUNS);

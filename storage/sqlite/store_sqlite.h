@@ -11,13 +11,13 @@
 typedef void store_log_fn(void *ctx, int level, const char *text);
 
 struct store_sqlite_config {
-    const char *directory;      /* exists and is ours; the caller holds its lock */
-    uint64_t disk_floor_bytes;  /* publications are refused with less free space than this */
-    uint64_t wal_hard_bytes;    /* and with a WAL above this (0: 1 GiB) */
-    struct store_limits limits; /* 100,000 topics, 1,000,000 subscriptions */
-    bool accept_changes;        /* take pages that do not match their checksum as they are, and seal them */
-    bool accept_loss;           /* start although acknowledged messages are missing, under a new log_id */
-    store_log_fn *log;          /* NULL: silent */
+    const char *directory;     /* exists and is ours; the caller holds its lock */
+    uint64_t disk_floor_bytes; /* publications are refused with less free space than this */
+    uint64_t wal_hard_bytes;   /* and with a WAL above this (0: 1 GiB) */
+    struct store_limits limits;
+    bool accept_changes; /* take pages that do not match their checksum as they are, and seal them */
+    bool accept_loss;    /* start although acknowledged messages are missing, under a new log_id */
+    store_log_fn *log;   /* NULL: silent */
     void *log_ctx;
     /* 0 is the default in each; tests make them small */
     uint64_t epoch_rows;      /* 65,536: an epoch is closed with as many rows */

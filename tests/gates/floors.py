@@ -39,7 +39,7 @@ PRIVATE = {
     "cli/client/": ("cli/client/", {"cli/client/psclient.h"}),
     "proto/codec_": ("proto/", set()),
     "broker/core/": ("broker/core/", {f"broker/core/{name}.h" for name in (
-        "broker", "clock", "list", "log_io", "logger", "map", "quota", "rate",
+        "broker", "clock", "defaults", "list", "log_io", "logger", "map", "quota", "rate",
         "session")}),
     "broker/io/connection_state.h": ("broker/io/connection", set()),
     "storage/sqlite/": ("storage/sqlite/", {"storage/sqlite/store_sqlite.h", "storage/sqlite/check.h"}),
