@@ -510,6 +510,7 @@ enum ps_status psc_new(uv_loop_t *loop, const struct psc_options *options, struc
 
 void psc_start(struct psc_client *client)
 {
+    uv_update_time(client->loop); /* it may have stood still for longer than a connect may take */
     backoff_init(&client->backoff, uv_now(client->loop), client->options.connect_timeout_ms,
                  client->options.reconnect);
     connect_now(client);

@@ -1,12 +1,13 @@
 """A broker is killed at a labelled point of its source, on a directory that a witness watches."""
 import os
 import pathlib
-import re
+import sys
 
 from psbroker_test import wait_until
-from witness import Watched
 
 ROOT = pathlib.Path(__file__).parents[2]
+sys.path.append(str(ROOT / "tests" / "gates"))
+import failpoint_names  # where the gate looks for them, too
 # Passed once while a broker starts (`migrate` in a new directory only), the others under load or at a clean end.
 STARTING = {"migrate", "migrated", "start", "started", "loaded", "recovered"}
 MOST = 400_000  # acknowledged messages by which the point must have been reached
@@ -14,19 +15,15 @@ LEAST = 1000
 
 
 def names():
-    """All that stand in the sources; `migrate` first, as it wants a new directory."""
-    found = set()
-    for folder in ("storage", "broker"):
-        for path in sorted((ROOT / folder).rglob("*.c")):
-            found |= set(re.findall(r"\bFAILPOINT\((\w+)\)", path.read_text()))
-    return sorted(found, key=lambda name: (name != "migrate", name))
+    """`migrate` first, as it wants a new directory."""
+    return sorted(failpoint_names.names(ROOT), key=lambda name: (name != "migrate", name))
 
 
 class Killed:
-    """One directory, and brokers that are killed on it."""
+    """Brokers that are killed on a directory under watch."""
 
-    def __init__(self, directory, seed, witness, broker, **plan):
-        self.watched = Watched(directory, seed, witness, broker, **plan)
+    def __init__(self, watched):
+        self.watched = watched
 
     def leave_a_log(self):
         """What a killed broker leaves, for a start to recover."""

@@ -13,22 +13,27 @@ class Outcome:
     injected: int = 0
     acknowledged: int = 0
     violations: list = dataclasses.field(default_factory=list)
+    notes: list = dataclasses.field(default_factory=list)  # figures to be read, judged by nobody
 
     def add(self, other):
         self.injected += other.injected
         self.acknowledged += other.acknowledged
         self.violations += other.violations
+        self.notes += other.notes
 
 
 @dataclasses.dataclass
 class Fault:
     """`run(builds, seed, seconds)` gives an Outcome. The seed decides all that chance decides; after about `seconds`
-    it ends, it may take longer to finish what it has begun. `row`: where reliability is listed. `share`: of the time."""
+    it ends, it may take longer to finish what it has begun. `row`: numbers of the list in README.md. `share`: of the
+    time; a fault that was injected less often than `least` comes before others. `turn`: how many times as long its turns are."""
     name: str
     row: str
     text: str
     run: object
     share: float = 1
+    least: int = 50
+    turn: float = 1
 
 
 @dataclasses.dataclass

@@ -4,8 +4,8 @@ import sqlite3
 import time
 
 from clock_shim import DAY, Clock
-from fault import Fault, Outcome, Place
-from witness import Watched
+from fault import Fault, Outcome
+from witness import watching
 
 LEAST = 3000  # acknowledged messages between jumps, about
 
@@ -30,32 +30,25 @@ def jump(clock, chance):
 def clocks(builds, seed, seconds):
     outcome = Outcome()
     end = time.monotonic() + seconds
-    with Place() as place:
-        clock = Clock(os.path.join(place.path, "clock"), builds.test("lib", "libclock_shim.so"))
-        watched = Watched(place.path, seed, builds.test("crash", "witness"), builds.broker())
-        try:
-            while not watched.violations and (outcome.injected == 0 or time.monotonic() < end):
-                watched.start(env=clock.environment())
+    with watching(outcome, builds, seed) as watched:
+        clock = Clock(os.path.join(watched.directory, "clock"), builds.test("lib", "libclock_shim.so"))
+        while not watched.found() and (outcome.injected == 0 or time.monotonic() < end):
+            watched.start(env=clock.environment())
 
-                def act():
-                    for _ in range(10):
-                        jump(clock, watched.chance)
-                        outcome.injected += 1
-                        time.sleep(watched.chance.random() / 10)
-                    watched.broker.signal(15)
-                watched.load_until(LEAST, act)
-                watched.expect_end(0)
-            watched.check()
-            outcome.violations += watched.finish()
-            fallen = stamps_fall(os.path.join(watched.data, "psbroker.db"))
-            if fallen:
-                outcome.violations.append(f"published_at falls {fallen} times")
-        except AssertionError as error:
-            outcome.violations += [str(error), *watched.close()]
-        outcome.acknowledged += watched.witness.totals["acknowledged"]
-        place.keep = bool(outcome.violations)
-        if place.keep:
-            outcome.violations.append(f"the files are in {place.path}")
+            def act():
+                for _ in range(10):
+                    jump(clock, watched.chance)
+                    outcome.injected += 1
+                    time.sleep(watched.chance.random() / 10)
+                watched.broker.signal(15)
+            watched.load_until(LEAST, act)
+            watched.expect_end(0)
+        watched.check()
+        watched.broker.signal(15)
+        watched.expect_end(0)
+        fallen = stamps_fall(watched.broker.database)
+        if fallen:
+            watched.complain(f"published_at falls {fallen} times")
     return outcome
 
 

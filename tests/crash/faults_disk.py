@@ -9,7 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 def disk_full(builds, seed, seconds):
     return run_program([sys.executable, os.path.join(HERE, "test_disk_full.py"), "AtAnyMoment"], seed,
-                       {"PSBROKER": builds.broker(), "PSCTL": builds.psctl(), "DISK_FULL_ROUNDS": str(int(seconds / 4) + 1),
+                       {"PSBROKER": builds.broker(), "PSCTL": builds.psctl(), "DISK_FULL_ROUNDS": str(int(seconds) + 1),
                         "PYTHONPATH": os.pathsep.join((os.path.join(HERE, "..", "lib"), builds.test("lib")))})
 
 

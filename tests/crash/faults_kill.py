@@ -3,69 +3,58 @@ import random
 import time
 
 import failpoints
-from fault import Fault, Outcome, Place
-from witness import Watched
+from fault import Fault, Outcome
+from witness import watching
 
 LEAST = 1000  # acknowledged messages between two kills
-LIVES = 8     # on one directory
+LIVES = 16    # on one directory
+LARGEST = (200_000, 200_000, 1_500_000)  # acknowledged messages on one directory, one of these
 STORM = 2000          # durable subscribers
 STORM_SECONDS = 10    # until all are attached again
-LARGEST = 1_500_000  # acknowledged messages on one directory
 
 
-def rounds(builds, seed, seconds, one):
-    """one(watched) ends a broker under load and tells whether that counts; everything is checked after each."""
+def rounds(builds, seed, seconds, one, **plan):
+    """one(watched) does its worst to a broker under load and tells whether that counts; all is checked after each."""
     outcome = Outcome()
     end = time.monotonic() + seconds
-    number = 0
-    while not outcome.violations and (number == 0 or time.monotonic() < end):
-        with Place() as place:
-            watched = Watched(place.path, seed + number, builds.test("crash", "witness"), builds.broker())
-            try:
-                outcome.injected += directory(watched, one, end)
-                outcome.violations += watched.finish()
-            except AssertionError as error:
-                outcome.violations += [str(error), *watched.close()]
-            outcome.acknowledged += watched.witness.totals["acknowledged"]
-            place.keep = bool(outcome.violations)
-            if place.keep:
-                outcome.violations.append(f"the files are in {place.path}; seed {seed + number}")
-        number += 1
+    while not outcome.violations and (outcome.injected == 0 or time.monotonic() < end):
+        with watching(outcome, builds, seed, **plan) as watched:
+            outcome.injected += directory(watched, one, end)
+        seed += 1
     return outcome
 
 
 def directory(watched, one, end):
     injected = 0
-    watched.start()
+    largest = watched.chance.choice(LARGEST)
     for _ in range(LIVES):
+        if watched.broker is None or not watched.broker.running():
+            watched.start()
         injected += one(watched)
         watched.check()
-        if (watched.violations or watched.witness.violations or time.monotonic() > end or
-                watched.witness.totals["acknowledged"] > LARGEST):
+        if watched.found() or time.monotonic() > end or watched.witness.totals["acknowledged"] > largest:
             break
     return injected
 
 
-def kill(builds, seed, seconds):
+def ended_by(signal, code):
+    """A broker that is sent a signal at a random moment."""
     def one(watched):
         def act():
-            time.sleep(watched.chance.random() ** 2)  # the random moment itself
-            watched.broker.signal(9)
+            time.sleep(watched.chance.random() ** 2 / 2)  # the random moment itself
+            watched.broker.signal(signal)
         counts = watched.load_until(LEAST, act)
-        watched.expect_end(-9)
+        watched.expect_end(code)
         return counts
-    return rounds(builds, seed, seconds, one)
+    return one
+
+
+def kill(builds, seed, seconds):
+    return rounds(builds, seed, seconds, ended_by(9, -9))
 
 
 def terminate(builds, seed, seconds):
-    def one(watched):
-        def act():
-            time.sleep(watched.chance.random() ** 2)
-            watched.broker.signal(15)
-        counts = watched.load_until(LEAST, act)
-        watched.expect_end(0)
-        return counts
-    return rounds(builds, seed, seconds, one)
+    return rounds(builds, seed, seconds, ended_by(15, 0))
 
 
 def failpoint(builds, seed, seconds):
@@ -75,61 +64,42 @@ def failpoint(builds, seed, seconds):
     names = failpoints.names()
     end = time.monotonic() + seconds
     while not outcome.violations and (outcome.injected == 0 or time.monotonic() < end):
-        with Place() as place:
-            killed = failpoints.Killed(place.path, chance.randrange(1 << 32), builds.test("crash", "witness"),
-                                       builds.broker(asan=True))
-            try:
-                outcome.injected += killed.kill_at("migrate")
-                while time.monotonic() < end and not killed.watched.witness.violations:
-                    name = chance.choice(names[1:])
-                    most = 1 if name in failpoints.STARTING else chance.choice((1, 3, 30))
-                    outcome.injected += killed.kill_at(name, chance.randint(1, most))
-                killed.watched.start()
-                outcome.violations += killed.watched.finish()
-            except AssertionError as error:
-                outcome.violations += [str(error), *killed.watched.close()]
-            outcome.acknowledged += killed.watched.witness.totals["acknowledged"]
-            place.keep = bool(outcome.violations)
-            if place.keep:
-                outcome.violations.append(f"the files are in {place.path}")
+        with watching(outcome, builds, chance.randrange(1 << 32), asan=True) as watched:
+            killed = failpoints.Killed(watched)
+            outcome.injected += killed.kill_at("migrate")
+            while time.monotonic() < end and not watched.found():
+                name = chance.choice(names[1:])
+                most = 1 if name in failpoints.STARTING else chance.choice((1, 3, 30))
+                outcome.injected += killed.kill_at(name, chance.randint(1, most))
+            watched.start()
     return outcome
 
 
 def storm(builds, seed, seconds):
     """Durable subscribers that all come back at once after a kill, several times on one directory."""
     outcome = Outcome()
-    with Place() as place:
-        watched = Watched(place.path, seed, builds.test("crash", "witness"), builds.broker(), publishers=2, topics=41,
-                          cursors=STORM, live=0)
-        try:
+    with watching(outcome, builds, seed, publishers=2, topics=41, cursors=STORM, live=0) as watched:
+        watched.start()
+        count = max(1, round(seconds / 2))
+        watched.witness.ask(f"storm {count}")
+        watched.witness.answer("attached")
+        for _ in range(count):
+            time.sleep(watched.chance.random() / 4)
+            watched.broker.kill()
             watched.start()
-            count = max(1, round(seconds / 2))
-            watched.witness.ask(f"storm {count}")
+            began = time.monotonic()
             watched.witness.answer("attached")
-            for _ in range(count):
-                time.sleep(watched.chance.random() / 4)
-                watched.broker.kill()
-                watched.start()
-                began = time.monotonic()
-                watched.witness.answer("attached")
-                if time.monotonic() - began > STORM_SECONDS:
-                    watched.complain(f"{STORM} subscribers were back after {time.monotonic() - began:.1f} s only")
-                outcome.injected += 1
-            watched.witness.answer("ended")
-            if not watched.witness.check():
-                watched.complain("the broker was lost while all was read")
-            outcome.violations += watched.finish()
-        except AssertionError as error:
-            outcome.violations += [str(error), *watched.close()]
-        outcome.acknowledged += watched.witness.totals["acknowledged"]
-        place.keep = bool(outcome.violations)
-        if place.keep:
-            outcome.violations.append(f"the files are in {place.path}")
+            if time.monotonic() - began > STORM_SECONDS:
+                watched.complain(f"{STORM} subscribers were back after {time.monotonic() - began:.1f} s only")
+            outcome.injected += 1
+        watched.witness.answer("ended")
+        if not watched.witness.check():
+            watched.complain("the broker was lost while all was read")
     return outcome
 
 
 FAULTS = [
-    Fault("kill", "1", "SIGKILL at random moments under load", kill, share=12),
+    Fault("kill", "1", "SIGKILL at random moments under load", kill, share=12, least=500),
     Fault("failpoint", "2", "SIGKILL at labelled points of the source", failpoint, share=2),
     Fault("storm", "25", "2,000 durable subscribers come back after a kill", storm, share=2),
     Fault("terminate", "23", "SIGTERM under load", terminate, share=4),

@@ -23,10 +23,11 @@ struct topic {
     uint64_t head;        /* behind the highest claim */
     uint64_t first;       /* what is below was deleted */
     uint64_t maybe_first; /* above `first`: a deletion whose outcome is open */
+    uint64_t remembered;  /* the head when ledger_remember() was called */
 };
 
 struct commit {
-    uint64_t asked, confirmed;
+    uint64_t asked, confirmed, remembered;
 };
 
 struct ledger {
@@ -35,18 +36,19 @@ struct ledger {
     struct topic *topics;
     struct commit *commits; /* cursors × topics */
     struct ledger_totals totals;
+    bool reconnects;
     char texts[LEDGER_TEXTS][TEXT_BYTES];
 };
 
 struct ledger_view {
     struct ledger *ledger;
     const char *name;
-    bool whole;
+    enum ledger_reading reading;
     struct place {
         bool known;
-        uint64_t next;
+        uint64_t next, head;
     } * places;        /* by topic */
-    uint64_t *last_of; /* whole: topics × publishers, the number shown last */
+    uint64_t *last_of; /* unless part: topics × publishers, the number shown last */
 };
 
 static void *must(void *memory)
@@ -328,13 +330,13 @@ void ledger_deleted(struct ledger *ledger, enum ledger_deletion outcome)
 
 /* ------------------------------------------------------------------------------------------------- reading */
 
-struct ledger_view *ledger_view_new(struct ledger *ledger, const char *name, bool whole)
+struct ledger_view *ledger_view_new(struct ledger *ledger, const char *name, enum ledger_reading reading)
 {
     struct ledger_view *view = must(calloc(1, sizeof *view));
 
-    *view = (struct ledger_view){.ledger = ledger, .name = name, .whole = whole};
+    *view = (struct ledger_view){.ledger = ledger, .name = name, .reading = reading};
     view->places = must(calloc(ledger->plan.topics, sizeof *view->places));
-    if (whole)
+    if (reading != LEDGER_PART)
         view->last_of =
             must(calloc((size_t)ledger->plan.topics * ledger->plan.publishers, sizeof *view->last_of));
     return view;
@@ -353,20 +355,41 @@ static void settle_first(struct ledger_view *view, unsigned number, uint64_t fir
     topic->maybe_first = topic->first;
 }
 
+/* The last topic of a copy may begin before a later deletion. */
+static void check_first(struct ledger_view *view, unsigned number, uint64_t first)
+{
+    const struct topic *topic = &view->ledger->topics[number];
+
+    if (first > topic->first && first != topic->maybe_first)
+        ledger_complain(view->ledger, "%s: topic %u begins at %llu, not at %llu", view->name, number,
+                        show(first), show(topic->first));
+}
+
+/* Where a topic must reach at least. A copy may be from before the last one was deleted, or from behind that. */
+static uint64_t least_head(const struct ledger_view *view, unsigned number)
+{
+    const struct topic *topic = &view->ledger->topics[number];
+
+    if (view->reading == LEDGER_WHOLE)
+        return topic->head;
+    return view->reading == LEDGER_COPY && number + 1 < view->ledger->plan.topics ? topic->remembered : 0;
+}
+
+/* Live readers may hear of a new head later than of acknowledgements. */
 void ledger_view_start(struct ledger_view *view, unsigned number, uint64_t offset, uint64_t first,
                        uint64_t head)
 {
-    struct topic *topic = &view->ledger->topics[number];
-
-    if (view->whole)
+    if (view->reading == LEDGER_WHOLE)
         settle_first(view, number, first);
-    if (view->whole && offset != first)
+    else if (view->reading != LEDGER_PART)
+        check_first(view, number, first);
+    if (view->reading != LEDGER_PART && offset != first)
         ledger_complain(view->ledger, "%s: topic %u is shown from %llu, it begins at %llu", view->name,
                         number, show(offset), show(first));
-    if (view->whole && head < topic->head) /* others may hear of it later than of acknowledgements */
+    if (head < least_head(view, number))
         ledger_complain(view->ledger, "%s: topic %u ends at %llu, it had reached %llu", view->name, number,
-                        show(head), show(topic->head));
-    view->places[number] = (struct place){true, offset};
+                        show(head), show(least_head(view, number)));
+    view->places[number] = (struct place){true, offset, head};
 }
 
 static bool same_bytes(const struct ledger_message *a, const struct ledger_message *b)
@@ -376,16 +399,25 @@ static bool same_bytes(const struct ledger_message *a, const struct ledger_messa
            (a->key_size == 0 || memcmp(a->key, b->key, a->key_size) == 0);
 }
 
+/* A topic that was deleted and made again while a reader was away may go on without a word. */
+static bool is_away_gap(const struct ledger_view *view, unsigned number, uint64_t offset)
+{
+    const struct topic *topic = &view->ledger->topics[number];
+
+    return view->reading == LEDGER_PART && view->ledger->reconnects && offset > view->places[number].next &&
+           (offset == topic->first || offset == topic->maybe_first);
+}
+
 static void follow(struct ledger_view *view, unsigned topic, uint64_t offset)
 {
     struct place *at = &view->places[topic];
 
-    if (!at->known && view->whole)
+    if (!at->known && view->reading == LEDGER_WHOLE)
         settle_first(view, topic, offset);
-    if (at->known && offset != at->next)
+    if (at->known && offset != at->next && !is_away_gap(view, topic, offset))
         ledger_complain(view->ledger, "%s: topic %u: offset %llu where %llu was due", view->name, topic,
                         show(offset), show(at->next));
-    *at = (struct place){true, offset + 1};
+    *at = (struct place){true, offset + 1, at->head};
 }
 
 static void keep_order(struct ledger_view *view, unsigned topic, uint64_t offset, uint64_t number)
@@ -393,6 +425,8 @@ static void keep_order(struct ledger_view *view, unsigned topic, uint64_t offset
     uint64_t *last =
         &view->last_of[(size_t)topic * view->ledger->plan.publishers + ledger_publisher_of(number)];
 
+    if (number <= *last && view->ledger->reconnects && (*outcome_of(view->ledger, number) & UNKNOWN) != 0)
+        return;
     if (number <= *last)
         ledger_complain(view->ledger, "%s: topic %u: message %llx at %llu overtook %llx", view->name, topic,
                         show(number), show(offset), show(*last));
@@ -419,7 +453,7 @@ void ledger_view_show(struct ledger_view *view, unsigned topic, uint64_t offset,
         return;
     }
     claim(ledger, view->name, topic, offset, number);
-    if (view->whole)
+    if (view->reading != LEDGER_PART)
         keep_order(view, topic, offset, number);
 }
 
@@ -430,7 +464,23 @@ void ledger_view_gap(struct ledger_view *view, unsigned number, uint64_t to)
     if (to > topic->first && to > topic->maybe_first)
         ledger_complain(view->ledger, "%s: topic %u: a gap up to %llu, but nothing was deleted there",
                         view->name, number, show(to));
-    view->places[number] = (struct place){true, to};
+    view->places[number] = (struct place){true, to, view->places[number].head};
+}
+
+void ledger_view_resume(struct ledger_view *view, unsigned topic, uint64_t offset)
+{
+    if (view->places[topic].known && offset > view->places[topic].next)
+        ledger_view_gap(view, topic, offset);
+}
+
+static void end_copied_topic(struct ledger_view *view, unsigned number)
+{
+    const struct place *at = &view->places[number];
+    uint64_t least = least_head(view, number);
+
+    if (at->next < at->head || at->next < least)
+        ledger_complain(view->ledger, "%s: topic %u was shown up to %llu, there has to be %llu", view->name,
+                        number, show(at->next), show(at->head > least ? at->head : least));
 }
 
 static void end_topic(struct ledger_view *view, unsigned number)
@@ -447,8 +497,11 @@ static void end_topic(struct ledger_view *view, unsigned number)
 
 void ledger_view_end(struct ledger_view *view)
 {
-    for (unsigned i = 0; view->whole && i < view->ledger->plan.topics; i++)
-        end_topic(view, i);
+    for (unsigned i = 0; view->reading != LEDGER_PART && i < view->ledger->plan.topics; i++)
+        if (view->reading == LEDGER_WHOLE)
+            end_topic(view, i);
+        else
+            end_copied_topic(view, i);
     ledger_view_abandon(view);
 }
 
@@ -484,16 +537,46 @@ void ledger_commit_confirmed(struct ledger *ledger, unsigned cursor, unsigned to
         commit->confirmed = next_offset;
 }
 
-void ledger_committed(struct ledger *ledger, unsigned cursor, unsigned topic, uint64_t next_offset)
+static void settle_commit(struct ledger *ledger, unsigned cursor, unsigned topic, uint64_t next_offset,
+                          uint64_t least)
 {
     struct commit *commit = commit_of(ledger, cursor, topic);
 
-    if (next_offset < commit->confirmed)
+    if (next_offset < least)
         ledger_complain(ledger, "durable %u: topic %u stands at %llu, %llu was confirmed", cursor, topic,
-                        show(next_offset), show(commit->confirmed));
+                        show(next_offset), show(least));
     if (next_offset > commit->asked)
         ledger_complain(ledger, "durable %u: topic %u stands at %llu, only %llu was asked for", cursor, topic,
                         show(next_offset), show(commit->asked));
     if (next_offset > commit->confirmed)
         commit->confirmed = next_offset;
+}
+
+void ledger_committed(struct ledger *ledger, unsigned cursor, unsigned topic, uint64_t next_offset)
+{
+    settle_commit(ledger, cursor, topic, next_offset, commit_of(ledger, cursor, topic)->confirmed);
+}
+
+void ledger_copy_committed(struct ledger_view *view, unsigned cursor, unsigned topic, uint64_t next_offset)
+{
+    struct ledger *ledger = view->ledger;
+
+    if (next_offset > view->places[topic].next)
+        ledger_complain(ledger, "%s: durable %u: topic %u stands at %llu, it ends at %llu", view->name,
+                        cursor, topic, show(next_offset), show(view->places[topic].next));
+    settle_commit(ledger, cursor, topic, next_offset,
+                  view->reading == LEDGER_COPY ? commit_of(ledger, cursor, topic)->remembered : 0);
+}
+
+void ledger_remember(struct ledger *ledger)
+{
+    for (unsigned i = 0; i < ledger->plan.topics; i++)
+        ledger->topics[i].remembered = ledger->topics[i].head;
+    for (size_t i = 0; i < (size_t)ledger->plan.cursors * ledger->plan.topics; i++)
+        ledger->commits[i].remembered = ledger->commits[i].confirmed;
+}
+
+void ledger_reconnects(struct ledger *ledger)
+{
+    ledger->reconnects = true;
 }

@@ -9,6 +9,7 @@
  *     shown          what any reader saw is what every later one sees; offsets have no hole; one publisher's messages
  *                    to a topic keep their order
  *     committed      an offset never falls below what was confirmed, nor is ahead of what was asked for
+ *     copied         a copy has the same at the same offsets, from the beginning up to one moment, offsets not beyond it
  * Not thread-safe. Memory that runs out ends the program. */
 #ifndef PSBROKER_TESTS_LEDGER_H
 #define PSBROKER_TESTS_LEDGER_H
@@ -79,9 +80,15 @@ void ledger_deleted(struct ledger *ledger, enum ledger_deletion outcome);
 
 /* ------------------------------------------------------------------------------------------------- reading */
 
-/* One reader's way through the log. `whole`: from its beginning to its end. */
+/* One reader's way through a log. */
+enum ledger_reading {
+    LEDGER_PART,
+    LEDGER_WHOLE, /* from the log's beginning to its end */
+    LEDGER_COPY,  /* all of a copy of the log: as it was at some moment, not before ledger_remember() */
+    LEDGER_REST   /* all that is left of a copy that was cut: as it was at any moment */
+};
 struct ledger_view;
-struct ledger_view *ledger_view_new(struct ledger *ledger, const char *name, bool whole);
+struct ledger_view *ledger_view_new(struct ledger *ledger, const char *name, enum ledger_reading reading);
 /* The topic goes on at `offset`; `first` and `head` as the broker said. Without it, at what is shown first. */
 void ledger_view_start(struct ledger_view *view, unsigned topic, uint64_t offset, uint64_t first,
                        uint64_t head);
@@ -89,7 +96,9 @@ void ledger_view_show(struct ledger_view *view, unsigned topic, uint64_t offset,
                       const struct ledger_message *message);
 /* Offsets below `to` are gone. */
 void ledger_view_gap(struct ledger_view *view, unsigned topic, uint64_t to);
-/* A whole one must have shown all that was ever claimed. Frees it. */
+/* A reader that was away is told where the topic goes on: where it stopped, before that, or behind a deletion. */
+void ledger_view_resume(struct ledger_view *view, unsigned topic, uint64_t offset);
+/* One that reads all must have shown all that there has to be. Frees it. */
 void ledger_view_end(struct ledger_view *view);
 /* Frees one that was cut short. NULL is taken. */
 void ledger_view_abandon(struct ledger_view *view);
@@ -100,5 +109,14 @@ void ledger_commit_asked(struct ledger *ledger, unsigned cursor, unsigned topic,
 void ledger_commit_confirmed(struct ledger *ledger, unsigned cursor, unsigned topic, uint64_t next_offset);
 /* Where the broker says that it stands; a topic it does not name stands at 0. */
 void ledger_committed(struct ledger *ledger, unsigned cursor, unsigned topic, uint64_t next_offset);
+/* The same of a copy, once all of it was shown to `view`. */
+void ledger_copy_committed(struct ledger_view *view, unsigned cursor, unsigned topic, uint64_t next_offset);
+
+/* Publishers publish over new connections, while what a lost one still had under way, its outcomes unknown, may come behind
+ * that. */
+void ledger_reconnects(struct ledger *ledger);
+
+/* A copy that is made from now on has all that was claimed and confirmed so far. */
+void ledger_remember(struct ledger *ledger);
 
 #endif

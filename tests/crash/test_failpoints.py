@@ -12,6 +12,7 @@ import failpoints
 import tap
 
 from psbroker_test import PSBROKER
+from witness import Watched
 
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
 
@@ -23,8 +24,8 @@ class Failpoints(unittest.TestCase):
     def setUpClass(cls):
         print(f"# seed {SEED}")
         cls.place = tempfile.mkdtemp(prefix="psbroker-test.")
-        cls.killed = failpoints.Killed(cls.place, SEED, os.environ["WITNESS"], PSBROKER, publishers=3, topics=200,
-                                       cursors=1, live=0)
+        cls.killed = failpoints.Killed(Watched(cls.place, SEED, os.environ["WITNESS"], PSBROKER, publishers=3, topics=200,
+                                               cursors=1, live=0))
 
     @classmethod
     def tearDownClass(cls):

@@ -53,7 +53,7 @@ static void show(struct ledger_view *view, uint64_t offset, uint64_t number)
 /* A whole view in which message `at` is replaced by another one, or left out with 0. */
 static void replay(unsigned at, uint64_t instead)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "replay", true);
+    struct ledger_view *view = ledger_view_new(ledger, "replay", LEDGER_WHOLE);
 
     for (unsigned i = 0; i < KEPT; i++) {
         uint64_t number = i == at ? instead : numbers[i];
@@ -82,7 +82,7 @@ static void expect_nothing(void)
 
 Test(ledger, a_whole_log_has_no_violations)
 {
-    struct ledger_view *live = ledger_view_new(ledger, "live", false);
+    struct ledger_view *live = ledger_view_new(ledger, "live", LEDGER_PART);
     show(live, 0, numbers[0]); /* seen before it is acknowledged */
     acknowledge_all();
     show(live, 1, numbers[1]);
@@ -101,7 +101,7 @@ Test(ledger, a_lost_message_at_the_end)
 Test(ledger, a_topic_that_is_gone)
 {
     acknowledge_all();
-    ledger_view_end(ledger_view_new(ledger, "replay", true));
+    ledger_view_end(ledger_view_new(ledger, "replay", LEDGER_WHOLE));
     expect_named("it had reached 5");
 }
 
@@ -121,7 +121,7 @@ Test(ledger, a_log_that_no_longer_begins_where_it_did)
 
 Test(ledger, an_offset_given_twice)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "live", false);
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
     show(view, 0, numbers[0]);
     show(view, 0, numbers[0]);
     ledger_view_end(view);
@@ -144,7 +144,7 @@ Test(ledger, two_acknowledgements_of_one_offset)
 
 Test(ledger, what_a_subscriber_saw_changed)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "live", false);
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
     show(view, 0, numbers[0]);
     ledger_view_end(view);
     replay(0, numbers[1]);
@@ -153,10 +153,10 @@ Test(ledger, what_a_subscriber_saw_changed)
 
 Test(ledger, what_a_subscriber_saw_vanished)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "live", false);
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
     show(view, 0, numbers[0]);
     ledger_view_end(view);
-    ledger_view_end(ledger_view_new(ledger, "replay", true));
+    ledger_view_end(ledger_view_new(ledger, "replay", LEDGER_WHOLE));
     expect_named("it had reached 1");
 }
 
@@ -192,7 +192,7 @@ Test(ledger, a_refused_one_that_is_there)
 
 Test(ledger, a_refusal_of_what_was_shown)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "live", false);
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
     show(view, 0, numbers[0]);
     ledger_view_end(view);
     ledger_refused(ledger, numbers[0]);
@@ -212,7 +212,7 @@ Test(ledger, any_changed_byte)
     uint64_t found = 0;
 
     for (size_t i = 0; i < message.payload_size; i++) {
-        struct ledger_view *view = ledger_view_new(ledger, "live", false);
+        struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
         uint8_t *changed = malloc(message.payload_size);
         struct ledger_message forged = message;
 
@@ -230,7 +230,7 @@ Test(ledger, any_changed_byte)
 
 Test(ledger, a_payload_that_is_cut_and_a_key_that_is_not_the_same)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "live", false);
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
     struct ledger_message message = ledger_message_of(ledger, numbers[0]);
 
     message.payload_size--;
@@ -246,7 +246,7 @@ Test(ledger, a_payload_that_is_cut_and_a_key_that_is_not_the_same)
 
 Test(ledger, a_message_that_nobody_sent_or_in_a_wrong_topic)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "live", false);
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
     struct ledger_message message = ledger_message_of(ledger, numbers[0]);
 
     ledger_view_show(view, (topic + 1) % 3, 0, &message);
@@ -301,7 +301,7 @@ static void publish_scraps(unsigned from, unsigned to)
 
 static void start_scraps(uint64_t first, uint64_t head)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "replay", true);
+    struct ledger_view *view = ledger_view_new(ledger, "replay", LEDGER_WHOLE);
 
     ledger_view_start(view, 2, first, first, head);
     ledger_view_abandon(view);
@@ -350,10 +350,123 @@ Test(ledger, a_head_that_went_back)
 
 Test(ledger, a_gap_where_nothing_was_deleted)
 {
-    struct ledger_view *view = ledger_view_new(ledger, "live", false);
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
 
     publish_scraps(0, 3);
     ledger_view_gap(view, 2, 2);
     ledger_view_end(view);
     expect_named("nothing was deleted there");
+}
+
+/* ----------------------------------------------------------------------------------------------- copies */
+
+/* A reading of the first `count` messages. */
+static struct ledger_view *copy_of(enum ledger_reading reading, unsigned count)
+{
+    struct ledger_view *view = ledger_view_new(ledger, "copy", reading);
+
+    ledger_view_start(view, topic, 0, 0, count);
+    for (unsigned i = 0; i < count; i++)
+        show(view, i, numbers[i]);
+    return view;
+}
+
+Test(ledger, a_copy_has_what_is_remembered_and_may_have_more)
+{
+    ledger_acknowledged(ledger, numbers[0], 0);
+    ledger_acknowledged(ledger, numbers[1], 1);
+    ledger_remember(ledger);
+    for (unsigned i = 2; i < KEPT; i++)
+        ledger_acknowledged(ledger, numbers[i], i);
+    ledger_view_end(copy_of(LEDGER_COPY, KEPT));
+    ledger_view_end(copy_of(LEDGER_COPY, 2));
+    ledger_view_end(copy_of(LEDGER_REST, 0));
+    expect_nothing();
+    ledger_view_abandon(copy_of(LEDGER_COPY, 1));
+    expect_named("ends at 1, it had reached 2");
+}
+
+Test(ledger, a_copy_without_a_topic)
+{
+    acknowledge_all();
+    ledger_remember(ledger);
+    ledger_view_end(ledger_view_new(ledger, "copy", LEDGER_COPY));
+    expect_named("was shown up to 0, there has to be 5");
+}
+
+Test(ledger, a_copy_that_begins_later)
+{
+    struct ledger_view *view = ledger_view_new(ledger, "copy", LEDGER_REST);
+
+    acknowledge_all();
+    ledger_view_start(view, topic, 1, 1, KEPT);
+    ledger_view_abandon(view);
+    expect_named("begins at 1, not at 0");
+}
+
+Test(ledger, a_copy_that_is_not_shown_to_its_end)
+{
+    struct ledger_view *view = ledger_view_new(ledger, "copy", LEDGER_REST);
+
+    acknowledge_all();
+    ledger_view_start(view, topic, 0, 0, 2);
+    show(view, 0, numbers[0]);
+    ledger_view_end(view);
+    expect_named("was shown up to 1, there has to be 2");
+}
+
+Test(ledger, offsets_in_a_copy_are_neither_older_nor_beyond_it)
+{
+    struct ledger_view *view;
+
+    acknowledge_all();
+    ledger_commit_asked(ledger, 0, topic, 2);
+    ledger_commit_confirmed(ledger, 0, topic, 2);
+    ledger_remember(ledger);
+    ledger_commit_asked(ledger, 0, topic, KEPT);
+    view = copy_of(LEDGER_COPY, KEPT);
+    ledger_copy_committed(view, 0, topic, 3);
+    expect_nothing();
+    ledger_copy_committed(view, 0, topic, 1);
+    expect_named("stands at 1, 2 was confirmed");
+    ledger_view_abandon(view);
+    view = copy_of(LEDGER_REST, 3);
+    ledger_copy_committed(view, 0, topic, 0);
+    cr_assert_eq(ledger_totals_of(ledger).violations, 1);
+    ledger_copy_committed(view, 0, topic, 4);
+    cr_assert_eq(ledger_totals_of(ledger).violations, 2);
+    ledger_view_abandon(view);
+}
+
+/* ------------------------------------------------------------------------------------------- connections */
+
+Test(ledger, what_a_lost_connection_had_under_way_may_come_later_only_if_it_is_unknown)
+{
+    struct ledger_view *view = ledger_view_new(ledger, "replay", LEDGER_WHOLE);
+
+    ledger_reconnects(ledger);
+    ledger_unknown(ledger, numbers[0]);
+    show(view, 0, numbers[1]);
+    show(view, 1, numbers[0]);
+    expect_nothing();
+    show(view, 2, numbers[3]);
+    show(view, 3, numbers[2]);
+    expect_named("overtook");
+    ledger_view_abandon(view);
+}
+
+Test(ledger, a_reader_that_was_away_goes_on_where_it_stopped_or_behind_a_deletion)
+{
+    struct ledger_view *view = ledger_view_new(ledger, "live", LEDGER_PART);
+
+    ledger_view_start(view, 2, 0, 0, 0);
+    publish_scraps(0, 3);
+    ledger_delete(ledger);
+    ledger_deleted(ledger, LEDGER_DELETED);
+    ledger_view_resume(view, 2, 3);
+    expect_nothing();
+    publish_scraps(3, 5);
+    ledger_view_resume(view, 2, 4);
+    expect_named("nothing was deleted there");
+    ledger_view_abandon(view);
 }

@@ -5,9 +5,13 @@
  * It outlives brokers that listen on the Unix socket SOCKET one after the other, and obeys lines on its stdin:
  *     load REPORT MOST   publish until the broker is gone, or MOST messages were acknowledged (0: no end); says
  *                        `acknowledged N` once REPORT were, then `ended` or `lost`
+ *     insist REPORT MOST the same, but who loses the connection comes back, until the library gives up
  *     storm ROUNDS       keep CURSORS durable subscribers attached over that many restarts, which it does not cause; says
  *                        `attached N` each time all are, then `ended`
  *     check              read everything through the broker: `checked`, or `lost`
+ *     copy SOCKET        the same through a broker on a copy of the log, made behind the last `acknowledged` or `remember`
+ *     rest SOCKET        the same on a copy of which an end may be missing
+ *     remember           `remembered`
  *     file PATH          read everything with SQLite: `checked`
  * Each answer goes on with sent=N acknowledged=N refused=N unknown=N violations=N, counted from the start, and comes
  * behind a line `violation …` for each new one (the first twenty). Ends with its stdin. */
@@ -53,13 +57,23 @@ static const char *obey(struct witness *witness, char *line)
     char path[1024];
 
     if (sscanf(line, "load %llu %llu", &report, &most) == 2)
-        return witness_load(witness, report, most) ? "ended" : "lost";
+        return witness_load(witness, report, most, false) ? "ended" : "lost";
+    if (sscanf(line, "insist %llu %llu", &report, &most) == 2)
+        return witness_load(witness, report, most, true) ? "ended" : "lost";
     if (sscanf(line, "storm %llu", &most) == 1) {
         witness_storm(witness, (unsigned)most);
         return "ended";
     }
     if (strcmp(line, "check\n") == 0)
-        return witness_check(witness) ? "checked" : "lost";
+        return witness_check(witness, witness->socket, LEDGER_WHOLE) ? "checked" : "lost";
+    if (sscanf(line, "copy %1023[^\n]", path) == 1)
+        return witness_check(witness, path, LEDGER_COPY) ? "checked" : "lost";
+    if (sscanf(line, "rest %1023[^\n]", path) == 1)
+        return witness_check(witness, path, LEDGER_REST) ? "checked" : "lost";
+    if (strcmp(line, "remember\n") == 0) {
+        ledger_remember(witness->ledger);
+        return "remembered";
+    }
     if (sscanf(line, "file %1023[^\n]", path) == 1) {
         witness_check_file(witness, path);
         return "checked";

@@ -1,9 +1,11 @@
 """The witness (witness.c) as a process, and one broker after the other on a directory that it watches."""
+import contextlib
 import os
 import random
 import selectors
 import subprocess
 
+from fault import Place
 from psbroker_test import Broker
 
 LIMIT = 120
@@ -51,9 +53,23 @@ class Witness:
         """Begins to publish; answer() then gives `acknowledged`, `lost` or `ended`."""
         self.ask(f"load {report} {most}")
 
+    def insist(self, most):
+        """The same, but whoever loses the connection comes back; answer() gives `ended` or `lost`."""
+        self.ask(f"insist 0 {most}")
+
     def check(self):
         """Reads all through the broker; False when the connection was lost meanwhile."""
         self.ask("check")
+        return self.answer("checked", "lost") == "checked"
+
+    def remember(self):
+        """What is true now must be in copies made from now on."""
+        self.ask("remember")
+        self.answer("remembered")
+
+    def check_copy(self, socket, whole=True):
+        """Reads all through a broker on a copy of the log; unless `whole` an end may be missing."""
+        self.ask(f"{'copy' if whole else 'rest'} {socket}")
         return self.answer("checked", "lost") == "checked"
 
     def check_file(self, path):
@@ -82,8 +98,10 @@ class Watched:
 
     def __init__(self, directory, seed, program, broker=None, **plan):
         self.chance = random.Random(seed)
+        self.directory = directory
         self.data = os.path.join(directory, "data")
         self.socket = os.path.join(directory, "socket")
+        self.listen = self.socket  # another one when something stands in between
         self.program = broker
         self.violations = []
         self.broker = None
@@ -93,11 +111,27 @@ class Watched:
 
     def start(self, *arguments, **keywords):
         """The next broker; ready when this returns."""
-        self.broker = Broker(self.data, *arguments, listen=(f"unix:{self.socket}",), program=self.program, **keywords)
+        self.broker = Broker(self.data, *arguments, listen=(f"unix:{self.listen}",), program=self.program, **keywords)
         return self.broker
+
+    def check_copy(self, data, *arguments, whole=True):
+        """A broker is started on a copy of the log in `data`, all is read through it, and it ends."""
+        socket = os.path.join(self.directory, "copy-socket")
+        broker = Broker(data, *arguments, listen=(f"unix:{socket}",), program=self.program)
+        try:
+            if not self.witness.check_copy(socket, whole):
+                self.complain(f"the broker was lost while a copy was read: {broker.err[-1500:]}")
+            if broker.terminate() != 0:
+                self.complain(f"a broker on a copy did not end well: {broker.err[-1500:]}")
+        finally:
+            broker.end()
 
     def complain(self, text):
         self.violations.append(text)
+
+    def found(self):
+        """Whether anything was wrong so far."""
+        return bool(self.violations or self.witness.violations)
 
     def load_until(self, acknowledged, act):
         """Publishes, and once that many were acknowledged lets `act()` happen to the broker. True unless the broker
@@ -139,3 +173,20 @@ class Watched:
         if more > 0:
             self.violations.append(f"and {more} more")
         return self.violations
+
+
+@contextlib.contextmanager
+def watching(outcome, builds, seed, asan=False, **plan):
+    """A new directory under watch. Behind it all is read once more with SQLite alone, `outcome` has what was found, and
+    the files stay where they are if that is anything wrong."""
+    with Place() as place:
+        watched = Watched(place.path, seed, builds.test("crash", "witness"), builds.broker(asan), **plan)
+        try:
+            yield watched
+            outcome.violations += watched.finish()
+        except Exception as error:  # whatever it is, brokers and witness end
+            outcome.violations += [f"{type(error).__name__}: {error}", *watched.close()]
+        outcome.acknowledged += watched.witness.totals["acknowledged"]
+        place.keep = bool(outcome.violations)
+        if place.keep:
+            outcome.violations.append(f"the files are in {place.path}; seed {seed}")

@@ -10,8 +10,9 @@ struct check {
     struct psc_client *client;
     struct psc_subscription *replay;
     struct ledger_view *view;
+    enum ledger_reading reading;
     uint64_t shown, bytes; /* since the broker was told */
-    unsigned waiting;      /* answers */
+    uint64_t *stands;      /* cursors × topics: what is committed */
     bool lost;
 };
 
@@ -22,12 +23,6 @@ static void close_client(struct check *check)
     if (check->client != NULL)
         psc_close(check->client, NULL, NULL);
     check->client = NULL;
-}
-
-static void answered(struct check *check)
-{
-    if (--check->waiting == 0)
-        close_client(check);
 }
 
 static void disconnected_cb(struct psc_client *client, const struct psc_error *error, int64_t retry_in_ms,
@@ -81,21 +76,6 @@ static void gap_cb(struct psc_subscription *subscription, struct psc_bytes name,
                     (const char *)name.data, (unsigned long long)from, (unsigned long long)to);
 }
 
-static void ended_cb(struct psc_subscription *subscription, const struct psc_error *reason, void *data)
-{
-    struct check *check = data;
-
-    (void)subscription;
-    if (reason->status == PS_END_REACHED) {
-        ledger_view_end(check->view);
-        check->view = NULL;
-    } else if (reason->status != PS_CONNECTION_LOST) {
-        ledger_complain(check->witness->ledger, "the replay ended with %s: %s",
-                        ps_status_name(reason->status), reason->text);
-    }
-    answered(check);
-}
-
 /* ---------------------------------------------------------------------------------------- committed offsets */
 
 static bool is_of_cursor(const struct psc_subscription_info *info, unsigned cursor)
@@ -106,15 +86,32 @@ static bool is_of_cursor(const struct psc_subscription_info *info, unsigned curs
     return info->durable_id.size == id.size && memcmp(info->durable_id.data, id.data, id.size) == 0;
 }
 
-static void show_committed(struct ledger *ledger, unsigned cursor, const struct psc_subscription_info *info)
+static void note_committed(struct check *check, unsigned cursor, const struct psc_subscription_info *info)
 {
+    struct ledger *ledger = check->witness->ledger;
     unsigned topic;
 
     for (size_t i = 0; i < info->position_count; i++) {
         const struct psc_position *position = &info->positions[i];
 
         if (ledger_topic_find(ledger, position->topic.data, position->topic.size, &topic))
-            ledger_committed(ledger, cursor, topic, position->committed);
+            check->stands[(size_t)cursor * ledger_plan_of(ledger)->topics + topic] = position->committed;
+    }
+}
+
+/* A subscription that is gone stands at 0, and so do topics that are not named. */
+static void show_committed(struct check *check)
+{
+    struct ledger *ledger = check->witness->ledger;
+    const struct ledger_plan *plan = ledger_plan_of(ledger);
+
+    for (size_t i = 0; i < (size_t)plan->cursors * plan->topics; i++) {
+        unsigned cursor = (unsigned)(i / plan->topics), topic = (unsigned)(i % plan->topics);
+
+        if (check->reading == LEDGER_WHOLE)
+            ledger_committed(ledger, cursor, topic, check->stands[i]);
+        else
+            ledger_copy_committed(check->view, cursor, topic, check->stands[i]);
     }
 }
 
@@ -126,19 +123,38 @@ static void subscription_cb(const struct psc_error *error, const struct psc_subs
 
     for (unsigned i = 0; info != NULL && i < ledger_plan_of(ledger)->cursors; i++)
         if (is_of_cursor(info, i))
-            show_committed(ledger, i, info);
+            note_committed(check, i, info);
     if (info != NULL)
         return;
-    if (error != NULL && error->status != PS_CONNECTION_LOST)
+    if (error == NULL) {
+        show_committed(check);
+        ledger_view_end(check->view);
+        check->view = NULL;
+    } else if (error->status != PS_CONNECTION_LOST) {
         ledger_complain(ledger, "listing the subscriptions: %s", error->text);
-    answered(check);
+    }
+    close_client(check);
 }
 
-bool witness_check(struct witness *witness)
+static void ended_cb(struct psc_subscription *subscription, const struct psc_error *reason, void *data)
 {
-    struct check check = {.witness = witness, .waiting = 2};
-    struct psc_options options = {
-        .unix_path = witness->socket, .disconnected = disconnected_cb, .data = &check};
+    struct check *check = data;
+
+    (void)subscription;
+    if (reason->status == PS_END_REACHED &&
+        psc_list_subscriptions(check->client, (struct psc_bytes){0}, subscription_cb, check) == PS_OK)
+        return;
+    if (reason->status != PS_CONNECTION_LOST)
+        ledger_complain(check->witness->ledger, "the replay ended with %s: %s",
+                        ps_status_name(reason->status), reason->text);
+    close_client(check);
+}
+
+bool witness_check(struct witness *witness, const char *socket, enum ledger_reading reading)
+{
+    const struct ledger_plan *plan = ledger_plan_of(witness->ledger);
+    struct check check = {.witness = witness, .reading = reading};
+    struct psc_options options = {.unix_path = socket, .disconnected = disconnected_cb, .data = &check};
     struct psc_subscribe_options replay = {.filter = {"#", 1},
                                            .start = PSC_START_BEGINNING,
                                            .until_end = true,
@@ -148,14 +164,15 @@ bool witness_check(struct witness *witness)
                                            .ended = ended_cb,
                                            .data = &check};
 
-    check.view = ledger_view_new(witness->ledger, "replay", true);
-    if (psc_new(&witness->loop, &options, &check.client) != PS_OK ||
-        psc_subscribe(check.client, &replay, &check.replay) != PS_OK ||
-        psc_list_subscriptions(check.client, (struct psc_bytes){0}, subscription_cb, &check) != PS_OK)
+    check.view = ledger_view_new(witness->ledger, reading == LEDGER_WHOLE ? "replay" : "copy", reading);
+    check.stands = calloc((size_t)plan->cursors * plan->topics + 1, sizeof *check.stands);
+    if (check.stands == NULL || psc_new(&witness->loop, &options, &check.client) != PS_OK ||
+        psc_subscribe(check.client, &replay, &check.replay) != PS_OK)
         abort();
     psc_start(check.client);
     uv_run(&witness->loop, UV_RUN_DEFAULT);
     ledger_view_abandon(check.view);
+    free(check.stands);
     return !check.lost;
 }
 
@@ -191,7 +208,7 @@ static void show_rows(struct ledger *ledger, struct ledger_view *view, sqlite3_s
 static void check_database(struct ledger *ledger, sqlite3 *db)
 {
     sqlite3_stmt *rows = NULL;
-    struct ledger_view *view = ledger_view_new(ledger, "sqlite3", true);
+    struct ledger_view *view = ledger_view_new(ledger, "sqlite3", LEDGER_WHOLE);
 
     if (sqlite3_prepare_v2(db,
                            "SELECT topic, offset, CAST(key AS BLOB), CAST(payload AS BLOB) FROM history "

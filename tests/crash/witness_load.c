@@ -1,5 +1,6 @@
 /* One life of a broker under load: publishers that keep their windows full, one that deletes what it published, durable
- * subscriptions that acknowledge, and some to what is new. All end with the first connection that is lost. */
+ * subscriptions that acknowledge, and some to what is new. All end with the first connection that is lost, or each
+ * comes back by itself. */
 #include "witness.h"
 
 #include <stdio.h>
@@ -22,11 +23,12 @@ struct producer {
     uint64_t under_way;
     unsigned scraps; /* the last one: published since the last deletion */
     bool deleting;
+    bool in_doubt; /* an outcome was unknown: the last one leaves its topic alone until the next check */
 };
 
 struct consumer {
     struct load *load;
-    bool durable;
+    bool durable, subscribed;
     unsigned cursor;
     struct psc_client *client;
     struct psc_subscription *subscription;
@@ -46,6 +48,7 @@ struct load {
     struct producer producers[LEDGER_PUBLISHERS];
     struct consumer *consumers;
     unsigned consumer_count;
+    bool again; /* who loses the connection comes back */
     bool ending, lost;
 };
 
@@ -83,11 +86,13 @@ static void close_client(struct psc_client **client)
 static void disconnected_cb(struct psc_client *client, const struct psc_error *error, int64_t retry_in_ms,
                             void *data)
 {
-    (void)client, (void)retry_in_ms, (void)data;
+    (void)client, (void)data;
     if (error->status == PS_MALFORMED || error->status == PS_PROTOCOL_VIOLATION ||
         error->status == PS_FRAME_TOO_LARGE)
         ledger_complain(current->witness->ledger, "a connection ended with %s: %s",
                         ps_status_name(error->status), error->text);
+    if (current->again && retry_in_ms >= 0)
+        return;
     current->lost = true;
     end(current);
 }
@@ -98,6 +103,7 @@ static struct psc_client *open_client(struct load *load, const char *id,
     struct psc_client *client;
     struct psc_options options = {.unix_path = load->witness->socket,
                                   .id = {id, id == NULL ? 0 : strlen(id)},
+                                  .reconnect = load->again,
                                   .disconnected = disconnected_cb,
                                   .writable = writable,
                                   .data = data};
@@ -127,10 +133,11 @@ static void deleted_cb(const struct psc_error *error, void *data)
 
     producer->deleting = false;
     producer->scraps = 0;
+    producer->in_doubt = error != NULL && error->status == PS_UNKNOWN;
     if (error == NULL)
         ledger_deleted(ledger, LEDGER_DELETED);
     else
-        ledger_deleted(ledger, error->status == PS_UNKNOWN ? LEDGER_MAYBE_DELETED : LEDGER_KEPT);
+        ledger_deleted(ledger, producer->in_doubt ? LEDGER_MAYBE_DELETED : LEDGER_KEPT);
     wake(producer->load);
 }
 
@@ -150,6 +157,7 @@ static void count(struct load *load)
 {
     load->acknowledged++;
     if (load->acknowledged == load->report) {
+        ledger_remember(load->witness->ledger);
         printf("acknowledged %llu\n", (unsigned long long)load->report);
         fflush(stdout);
     }
@@ -168,6 +176,7 @@ static void published_cb(const struct psc_error *error, uint64_t offset, void *d
         count(load);
     } else if (error->status == PS_UNKNOWN) {
         ledger_unknown(ledger, number);
+        load->producers[ledger_publisher_of(number)].in_doubt = true;
     } else {
         ledger_refused(ledger, number);
     }
@@ -201,6 +210,8 @@ static bool publish(struct producer *producer)
 /* Whether there is more to do at once. */
 static bool pump_last(struct producer *producer)
 {
+    if (producer->in_doubt)
+        return false;
     while (producer->scraps < SCRAPS && !producer->full && publish(producer))
         producer->scraps++;
     if (producer->scraps >= SCRAPS && producer->under_way == 0 && !producer->deleting)
@@ -291,10 +302,15 @@ static void subscribed_cb(struct psc_subscription *subscription, bool created,
     for (size_t i = 0; i < count; i++) {
         if (!ledger_topic_find(ledger, starts[i].topic.data, starts[i].topic.size, &topic))
             continue;
+        if (consumer->subscribed) { /* later ones tell where the library goes on */
+            ledger_view_resume(consumer->view, topic, starts[i].offset);
+            continue;
+        }
         ledger_view_start(consumer->view, topic, starts[i].offset, starts[i].first, starts[i].head);
         if (consumer->durable)
             ledger_committed(ledger, consumer->cursor, topic, starts[i].offset);
     }
+    consumer->subscribed = true;
 }
 
 static void message_cb(struct psc_subscription *subscription, struct psc_bytes name,
@@ -367,7 +383,8 @@ static void open_consumers(struct load *load)
         struct consumer *consumer = &load->consumers[i];
 
         *consumer = (struct consumer){.load = load, .durable = i < cursors, .cursor = i};
-        consumer->view = ledger_view_new(load->witness->ledger, i < cursors ? "durable" : "live", false);
+        consumer->view =
+            ledger_view_new(load->witness->ledger, i < cursors ? "durable" : "live", LEDGER_PART);
         consumer->client = open_client(load, NULL, NULL, consumer);
         subscribe(consumer, i < cursors ? "w/#" : "#");
     }
@@ -380,12 +397,14 @@ static void forget_consumers(struct load *load)
     free(load->consumers);
 }
 
-bool witness_load(struct witness *witness, uint64_t report, uint64_t most)
+bool witness_load(struct witness *witness, uint64_t report, uint64_t most, bool again)
 {
     static struct load load;
 
-    load = (struct load){.witness = witness, .report = report, .most = most};
+    load = (struct load){.witness = witness, .report = report, .most = most, .again = again};
     current = &load;
+    if (again)
+        ledger_reconnects(witness->ledger);
     uv_idle_init(&witness->loop, &load.idle);
     load.idle.data = &load;
     open_consumers(&load);

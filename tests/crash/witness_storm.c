@@ -234,7 +234,7 @@ static void open_member(struct member *member, unsigned cursor)
                                             .data = member};
 
     *member = (struct member){.cursor = cursor};
-    member->view = ledger_view_new(ledger, "member", false);
+    member->view = ledger_view_new(ledger, "member", LEDGER_PART);
     member->client = open_client(NULL, disconnected_cb, member);
     if (psc_subscribe(member->client, &options, &member->subscription) != PS_OK)
         abort();

@@ -3,20 +3,12 @@
     failpoints.py ROOT PSBROKER on|off
 """
 import pathlib
-import re
 import sys
 
+from failpoint_names import names
 from tap import case, done
 
 ROOT, PROGRAM, STATE = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
-
-
-def names():
-    found = set()
-    for folder in ("proto", "storage", "broker"):
-        for path in (ROOT / folder).rglob("*.c"):
-            found |= set(re.findall(r"\bFAILPOINT\((\w+)\)", path.read_text()))
-    return sorted(found)
 
 
 def held(program, texts):
@@ -25,7 +17,7 @@ def held(program, texts):
 
 
 def main():
-    labels = [f"failpoint:{name}" for name in names()]
+    labels = [f"failpoint:{name}" for name in names(ROOT)]
     texts = labels + ["PSBROKER_FAILPOINT", "failpoint_pass"]
     found = held(PROGRAM, texts)
     case("the sources have failpoints", [] if len(labels) > 10 else [f"only {labels}"])

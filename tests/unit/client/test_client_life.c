@@ -286,6 +286,20 @@ Test(client_life, one_that_is_closed_when_it_is_time_to_try_again_does_not)
     ASSERT_NO_LEAKS();
 }
 
+Test(client_life, time_that_the_loop_stood_still_before_is_not_counted)
+{
+    struct story story;
+
+    story_begin(&story, &(struct psc_options){.connect_timeout_ms = 50});
+    uv_sleep(60);
+    psc_start(story.client);
+    fake_greet(&story.broker);
+    story_wait(&story, &story.connected, 1);
+    cr_assert_eq(story.disconnected, 0);
+    story_end(&story);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_life, a_client_that_was_never_started_closes)
 {
     struct story story;
