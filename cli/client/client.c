@@ -348,6 +348,8 @@ static void open_event(void *owner)
                   .id = span_from(client->options.id)},
     };
 
+    if (client->state != PSC_CLIENT_CONNECTING) /* closed in this turn */
+        return;
     client_move(client, PSC_CLIENT_GREETING);
     uv_timer_start(&client->tick, tick_cb, GREETING_TIMEOUT_MS, 0);
     client_send(client, &frame);

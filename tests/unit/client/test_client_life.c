@@ -286,6 +286,29 @@ Test(client_life, one_that_is_closed_when_it_is_time_to_try_again_does_not)
     ASSERT_NO_LEAKS();
 }
 
+static void close_now(uv_prepare_t *prepare)
+{
+    uv_close((uv_handle_t *)prepare, NULL);
+    story_close(prepare->data);
+}
+
+/* Behind the turn and in front of the sockets of one iteration. */
+Test(client_life, one_that_is_closed_in_the_turn_in_which_it_connects_does_not_greet)
+{
+    struct story story;
+    uv_prepare_t prepare;
+
+    story_begin(&story, NULL);
+    uv_prepare_init(&story.loop, &prepare);
+    prepare.data = &story;
+    uv_prepare_start(&prepare, close_now);
+    psc_start(story.client);
+    story_wait(&story, &story.closed, 1);
+    story_end(&story);
+    cr_assert_eq(story.connected, 0);
+    ASSERT_NO_LEAKS();
+}
+
 Test(client_life, time_that_the_loop_stood_still_before_is_not_counted)
 {
     struct story story;
