@@ -24,6 +24,7 @@ class Killed:
 
     def __init__(self, watched):
         self.watched = watched
+        self.served = False  # the last one, before it was killed
 
     def leave_a_log(self):
         """What a killed broker leaves, for a start to recover."""
@@ -45,7 +46,8 @@ class Killed:
         env = {**os.environ, "PSBROKER_FAILPOINT": f"{name}:{number}"}
         if name in STARTING and name != "migrate":
             self.leave_a_log()
-        if self.starts(env):
+        self.served = self.starts(env)
+        if self.served:
             self.ends_under_load()
         reached = self.watched.broker.wait() == -9
         self.watched.check()

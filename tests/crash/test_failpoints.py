@@ -33,9 +33,15 @@ class Failpoints(unittest.TestCase):
         shutil.rmtree(cls.place)
 
     def kill_at(self, name):
+        """What a start passes too is passed again, until it is under load."""
         watched = self.killed.watched
-        self.assertTrue(self.killed.kill_at(name), f"it was never passed; seed {SEED}")
-        self.assertEqual(watched.violations + watched.witness.violations, [], f"seed {SEED}")
+        number = 1
+        while True:
+            self.assertTrue(self.killed.kill_at(name, number), f"it was passed less than {number} times; seed {SEED}")
+            self.assertEqual(watched.violations + watched.witness.violations, [], f"seed {SEED}")
+            if self.killed.served or name in failpoints.STARTING:
+                break
+            number *= 4
 
     def test_the_names_are_found(self):
         self.assertGreater(len(failpoints.names()), 10)
