@@ -178,6 +178,10 @@ static void published_cb(const struct psc_error *error, uint64_t offset, void *d
     struct load *load = ticket->load;
 
     load->answered++;
+    if (run_over(load->run)) {
+        free(ticket);
+        return;
+    }
     if (error == NULL) {
         load->acknowledged++;
         load->stored_line = ticket->line > load->stored_line ? ticket->line : load->stored_line;
@@ -224,10 +228,16 @@ static bool publish(struct load *load, const struct load_line *line)
 static void take_line(struct load *load, struct psc_bytes text)
 {
     char error[LOAD_LINE_ERROR_BYTES];
+    enum ps_status status;
 
     if (text.size == 0)
         return;
-    if (!load_line_parse(&load->held, text, error)) {
+    status = load_line_parse(&load->held, text, error);
+    if (status == PS_NO_MEMORY) {
+        complain_status(load, load->input.lines.number, (struct psc_bytes){0}, status);
+        return;
+    }
+    if (status != PS_OK) {
         missing(load, load->input.lines.number);
         complain_text(load, load->input.lines.number, EXIT_USAGE, error);
         return;

@@ -6,6 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Jansson calls a text that it has no memory for an invalid one. */
+static _Thread_local bool is_short;
+
+static void *take_memory(size_t size)
+{
+    void *memory = malloc(size);
+
+    is_short |= memory == NULL;
+    return memory;
+}
+
 static bool fail(char *error, const char *text, const char *name)
 {
     snprintf(error, LOAD_LINE_ERROR_BYTES, text, name);
@@ -40,7 +51,7 @@ static size_t decode_four(const char *from, bool last, unsigned char *to)
 /* Base64 of RFC 4648. `*decoded` is ours to free. */
 static bool decode(const char *text, size_t size, void **decoded, struct psc_bytes *bytes)
 {
-    unsigned char *to = malloc(size / 4 * 3 + 1);
+    unsigned char *to = take_memory(size / 4 * 3 + 1);
     size_t used = 0;
 
     *decoded = to;
@@ -155,18 +166,24 @@ static bool take(struct load_line *line, json_t *object, char *error)
     return true;
 }
 
-bool load_line_parse(struct load_line *line, struct psc_bytes text, char error[LOAD_LINE_ERROR_BYTES])
+enum ps_status load_line_parse(struct load_line *line, struct psc_bytes text,
+                               char error[LOAD_LINE_ERROR_BYTES])
 {
     json_error_t reason;
+    bool taken;
 
     *line = (struct load_line){0};
+    is_short = false;
+    json_set_alloc_funcs(take_memory, free);
     line->parsed = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &reason);
     if (line->parsed == NULL)
-        return fail(error, "it is no JSON: %s", reason.text);
-    if (take(line, line->parsed, error))
-        return true;
+        taken = fail(error, "it is no JSON: %s", reason.text);
+    else
+        taken = take(line, line->parsed, error);
+    if (taken && !is_short)
+        return PS_OK;
     load_line_deinit(line);
-    return false;
+    return is_short ? PS_NO_MEMORY : PS_INVALID_ARGUMENT;
 }
 
 void load_line_deinit(struct load_line *line)

@@ -1,4 +1,5 @@
-/* One line of a dump: a JSON object as `-o json` prints messages. Pure. */
+/* One line of a dump: a JSON object as `-o json` prints messages. Any thread; Jansson's memory is
+ * asked for through it from the first line on. */
 #ifndef PSCTL_LOAD_LINE_H
 #define PSCTL_LOAD_LINE_H
 
@@ -22,8 +23,9 @@ struct load_line {
     struct psc_header headers[LOAD_LINE_HEADERS];
 };
 
-/* False: `error` says why it is no message; nothing is kept. */
-bool load_line_parse(struct load_line *line, struct psc_bytes text, char error[LOAD_LINE_ERROR_BYTES]);
+/* PS_OK; else nothing is kept: PS_INVALID_ARGUMENT, with why it is no message in `error`; PS_NO_MEMORY. */
+enum ps_status load_line_parse(struct load_line *line, struct psc_bytes text,
+                               char error[LOAD_LINE_ERROR_BYTES]);
 
 void load_line_deinit(struct load_line *line); /* takes the zero state */
 

@@ -7,27 +7,41 @@
 
 struct verify_request {
     struct request request;
-    psc_verification_fn *each;
+    psc_verification_fn *each; /* NULL: the end was told */
 };
 
 static void verify_fail(struct request *request, const struct psc_error *error)
 {
-    ((struct verify_request *)request)->each(error, NULL, request->data);
+    psc_verification_fn *each = ((struct verify_request *)request)->each;
+
+    if (each != NULL)
+        each(error, NULL, request->data);
+}
+
+/* The answers go on all the same, and belong to nobody else. */
+static void verify_without_memory(struct request *request)
+{
+    struct error_box box;
+
+    error_set(&box, PS_NO_MEMORY, NULL);
+    verify_fail(request, &box.error);
+    ((struct verify_request *)request)->each = NULL;
 }
 
 static enum request_verdict verify_answer(struct request *request, const struct server_frame *frame)
 {
     const struct verification *verification = &frame->verification;
+    enum request_verdict verdict = verification->done ? REQUEST_ANSWERED : REQUEST_MORE;
     struct psc_problem *problems;
-    struct error_box box;
 
     if (frame->kind != SERVER_VERIFICATION)
         return REQUEST_WRONG;
+    if (((struct verify_request *)request)->each == NULL)
+        return verdict;
     problems = calloc(verification->problem_count + 1, sizeof *problems);
     if (problems == NULL) {
-        error_set(&box, PS_NO_MEMORY, NULL);
-        verify_fail(request, &box.error);
-        return REQUEST_ANSWERED;
+        verify_without_memory(request);
+        return verdict;
     }
     for (size_t i = 0; i < verification->problem_count; i++) {
         const struct problem *problem = &verification->problems[i];
@@ -43,7 +57,7 @@ static enum request_verdict verify_answer(struct request *request, const struct 
                                     .done = verification->done};
     ((struct verify_request *)request)->each(NULL, &told, request->data);
     free(problems);
-    return verification->done ? REQUEST_ANSWERED : REQUEST_MORE;
+    return verdict;
 }
 
 static const struct request_type verify_type = {.answer = verify_answer, .fail = verify_fail};
