@@ -173,10 +173,22 @@ static bool goes_on(const struct backup *backup, uint64_t until)
     return monotonic_us() < until || sqlite3_backup_remaining(backup->copier) > backup->most_left;
 }
 
+static int copy_some(const struct sqlite_store *store)
+{
+    const struct backup *backup = &store->backup;
+    uint64_t until = monotonic_us() + STEP_MICROSECONDS;
+    int rc = SQLITE_OK;
+
+    if (store->config.backup_pages > 0)
+        return sqlite3_backup_step(backup->copier, (int)store->config.backup_pages);
+    while (rc == SQLITE_OK && goes_on(backup, until))
+        rc = sqlite3_backup_step(backup->copier, PAGES_AT_ONCE);
+    return rc;
+}
+
 void backup_step(struct sqlite_store *store)
 {
     struct backup *backup = &store->backup;
-    uint64_t until = monotonic_us() + STEP_MICROSECONDS;
     int rc = SQLITE_OK;
 
     if (gives_way(store))
@@ -185,8 +197,8 @@ void backup_step(struct sqlite_store *store)
         return;
     if (backup->copier == NULL)
         rc = open_copy(store);
-    while (rc == SQLITE_OK && goes_on(backup, until))
-        rc = sqlite3_backup_step(backup->copier, PAGES_AT_ONCE);
+    if (rc == SQLITE_OK)
+        rc = copy_some(store);
     if (backup->copier != NULL) {
         uint64_t pages = (uint64_t)sqlite3_backup_pagecount(backup->copier);
         int left = sqlite3_backup_remaining(backup->copier);

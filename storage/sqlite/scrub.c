@@ -286,6 +286,14 @@ static void set_tolerance(const struct pass *pass, bool tolerated)
         sqlite3_db_release_memory(pass->db->handle);
 }
 
+/* `mismatch` for SQLite's "disk I/O error", which a page gives that does not match its seal. */
+static const char *reason(const struct pass *pass, const char *mismatch)
+{
+    sqlite3 *db = pass->db->handle;
+
+    return sqlite3_extended_errcode(db) == SQLITE_IOERR_DATA ? mismatch : sqlite3_errmsg(db);
+}
+
 /* Damage on the way: what of it is readable is read the next time, else it is passed over. */
 static void go_around(const struct pass *pass)
 {
@@ -293,7 +301,7 @@ static void go_around(const struct pass *pass)
 
     if (scrub->tolerated_until <= scrub->at) {
         tell(pass, SPAN_ABSENT, no_offset, "a page behind seq %llu is damaged: %s",
-             (unsigned long long)scrub->at - 1, sqlite3_errmsg(pass->db->handle));
+             (unsigned long long)scrub->at - 1, reason(pass, "it does not match its checksum"));
         scrub->tolerated_until = scrub->at + TOLERATED_ROWS;
         return;
     }
@@ -532,7 +540,8 @@ static enum ps_status go_on(const struct pass *pass)
 
     tell(pass, SPAN_ABSENT, no_offset, "%s %s: %s",
          scrub->stage == STAGE_TOPICS ? "the table of topics" : "the table of committed offsets",
-         scrub->is_tolerant ? "cannot be read" : "is damaged", sqlite3_errmsg(pass->db->handle));
+         scrub->is_tolerant ? "cannot be read" : "is damaged",
+         reason(pass, "a page does not match its checksum"));
     if (scrub->is_tolerant)
         scrub->stage++;
     scrub->is_tolerant = !scrub->is_tolerant;

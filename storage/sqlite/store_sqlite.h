@@ -26,6 +26,7 @@ struct store_sqlite_config {
     uint64_t idle_slice_runs; /* 4096: runs that a step of store_work() adds */
     uint64_t checkpoint_bytes; /* 8 MiB: of WAL that are worth a checkpoint */
     uint64_t sweep_rows;       /* 4096: dead rows that a step removes at most */
+    uint64_t backup_pages;     /* as many as a moment allows: pages that a step of a backup copies */
 };
 
 /* Opens or creates, migrates, commits a row at FULL, tries to empty the WAL, recovers and compares the file with

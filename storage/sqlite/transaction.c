@@ -31,8 +31,11 @@ static void stamp(struct sqlite_store *store)
 enum ps_status transaction_data_version(struct sqlite_store *store, int64_t *version)
 {
     sqlite3_stmt *select = database_statement(&store->db, STATEMENT_DATA_VERSION);
-    int rc = select == NULL ? SQLITE_NOMEM : sqlite3_step(select);
+    int rc;
 
+    if (select == NULL)
+        return database_error(&store->db);
+    rc = sqlite3_step(select);
     if (rc == SQLITE_ROW)
         *version = sqlite3_column_int64(select, 0);
     sqlite3_reset(select);
@@ -94,9 +97,16 @@ enum ps_status transaction_begin(struct sqlite_store *store)
 enum ps_status transaction_end(struct sqlite_store *store)
 {
     sqlite3_stmt *commit = database_statement(&store->db, STATEMENT_COMMIT);
-    int rc = commit == NULL ? SQLITE_NOMEM : sqlite3_step(commit);
-    int extended = sqlite3_extended_errcode(store->db.handle);
+    int rc, extended;
 
+    if (commit == NULL) {
+        enum ps_status status = database_error(&store->db);
+
+        transaction_roll_back(store);
+        return status;
+    }
+    rc = sqlite3_step(commit);
+    extended = sqlite3_extended_errcode(store->db.handle);
     sqlite3_reset(commit);
     if (rc == SQLITE_DONE) {
         append_promote(store);

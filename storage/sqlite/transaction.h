@@ -16,8 +16,8 @@ enum ps_status transaction_data_version(struct sqlite_store *store, int64_t *ver
  * PS_FOREIGN_WRITER; or what SQLite met. Not PS_OK: transaction_roll_back() is due. */
 enum ps_status transaction_begin(struct sqlite_store *store);
 
-/* Commits with one sync and promotes what was staged. Otherwise it is rolled back: PS_DISK_FULL: nothing of it is in
- * the file; PS_UNKNOWN. */
+/* Commits with one sync and promotes what was staged. Otherwise it is rolled back: PS_UNKNOWN; with anything else,
+ * PS_DISK_FULL or PS_NO_MEMORY, nothing of it is in the file. */
 enum ps_status transaction_end(struct sqlite_store *store);
 
 /* Undoes everything that was staged. Allowed outside a transaction. */

@@ -58,6 +58,15 @@ static void plan_offset(const struct model *model, struct caller *caller, struct
     *op = offsets_op(&details->offset, 1);
 }
 
+/* One that is over is ended; one under way seldom, as a client goes, else another is refused beside it. */
+static struct store_op plan_backup(const struct caller *caller, struct dice *dice)
+{
+    enum store_backup_phase phase = caller->state.backup.phase;
+    bool is_over = phase == STORE_BACKUP_READY || phase == STORE_BACKUP_FAILED;
+    bool end = is_over || (phase == STORE_BACKUP_COPYING && dice_below(dice, 4) == 0);
+    return (struct store_op){.kind = STORE_BACKUP, .backup = {.end = end}};
+}
+
 /* A topic is not made and deleted again in one commit: whether that happened could only be told from its next offset,
  * which nobody sees. */
 static bool may_delete(const struct model *model, size_t topic, bool is_first)
@@ -74,7 +83,7 @@ void model_plan(const struct model *model, struct caller *caller, struct dice *d
         struct model_op *details = &commit->details[i];
         details->topic = dice_below(dice, MODEL_TOPICS);
         details->subscription = dice_below(dice, MODEL_SUBSCRIPTIONS);
-        size_t kind = dice_below(dice, 24);
+        size_t kind = dice_below(dice, 26);
         if (kind == 0 && may_delete(model, details->topic, i == 0))
             *op = delete_op(topic_names[details->topic]);
         else if (kind == 1)
@@ -83,6 +92,8 @@ void model_plan(const struct model *model, struct caller *caller, struct dice *d
             *op = attach_op(ids[details->subscription], "#", START_BEGINNING, 0);
         else if (kind < 8)
             plan_offset(model, caller, dice, op, details);
+        else if (kind < 10)
+            *op = plan_backup(caller, dice);
         else
             plan_append(op, details, dice, made);
     }

@@ -2,6 +2,7 @@
 
 #include "leaks.h"
 #include "outsider.h"
+#include "store_care.h"
 #include "store_model.h"
 #include "tmpdir.h"
 
@@ -18,6 +19,7 @@ struct world {
     struct dice dice;
     struct model now;
     struct model_commit commit;
+    struct copy copy;
     uint32_t made;
     char directory[TMPDIR_BYTES];
     bool is_unknown; /* the last commit */
@@ -37,6 +39,8 @@ static bool check_statuses(struct world *world, enum ps_status status)
     for (size_t i = 0; i < world->commit.count; i++) {
         enum ps_status each = world->commit.ops[i].status;
         bool refused = is_refusal(each) || each == PS_NO_SUCH_TOPIC || each == PS_NO_SUCH_SUBSCRIPTION;
+        if (world->commit.ops[i].kind == STORE_BACKUP)
+            refused |= each == PS_LIMIT_EXCEEDED || each == PS_OK;
         HOLDS(refused || each == status, "operation: %s in a commit that is %s", ps_status_name(each),
               ps_status_name(status));
     }
@@ -61,12 +65,18 @@ static void run(struct world *world, unsigned commits)
         enum ps_status status = caller_try_commit(&world->caller, world->commit.ops, world->commit.count);
         takes = check_statuses(world, status);
         model_learn(&world->now, &world->commit);
+        if (takes)
+            copy_look(&world->copy, &world->caller, &world->now);
         if (held_up)
             outsider_give_way(&world->outsider, world->caller.directory);
         if (takes && world->outsider.db == NULL && dice_below(&world->dice, 4) == 0)
             takes = check_work(caller_try_work(&world->caller));
+        if (takes)
+            copy_look(&world->copy, &world->caller, &world->now);
         status = model_try_read(&world->now, &world->caller, &world->dice);
         HOLDS(status == PS_OK || is_refusal(status), "read: %s", ps_status_name(status));
+        status = dice_below(&world->dice, 8) == 0 ? verify_try(&world->caller) : PS_OK;
+        HOLDS(status == PS_OK || is_refusal(status), "check: %s", ps_status_name(status));
     }
     outsider_leave(&world->outsider);
 }
@@ -82,7 +92,12 @@ static void live(struct world *world, unsigned commits)
     }
     run(world, commits);
     caller_leave(&world->caller);
+    world->copy.is_fetched = false;
 }
+
+static struct {
+    uint64_t faults, messages, copies;
+} tally;
 
 /* The disk is well again. */
 static void check(struct world *world)
@@ -96,12 +111,11 @@ static void check(struct world *world)
     }
     model_adopt(&world->now, &world->caller);
     model_check_file(&world->now, world->directory);
+    HOLDS(!copy_is_left(world->directory), "a start leaves a copy that was under way");
+    tally.copies += world->copy.exists;
+    copy_check(&world->copy, world->directory);
     world->is_unknown = false;
 }
-
-static struct {
-    uint64_t faults, messages;
-} tally;
 
 static bool scenario(const struct sweep *sweep, uint64_t n, bool once, bool is_later)
 {
@@ -149,6 +163,7 @@ void sweep_run(const struct sweep *sweep, bool once)
 {
     sweep_life(sweep, once, false);
     sweep_life(sweep, once, true);
+    cr_assert_gt(tally.copies, 0u);
     tell_injected(tally.faults, tally.messages);
     ASSERT_NO_LEAKS();
 }

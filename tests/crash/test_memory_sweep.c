@@ -78,6 +78,22 @@ static enum ps_status wrapped_list(struct store_reader *reader, struct store_lis
     return status;
 }
 
+static enum ps_status wrapped_verify(struct store_reader *reader, struct store_verify *verify)
+{
+    memory_resume();
+    enum ps_status status = store_verify(real_reader(reader), verify);
+    memory_pause();
+    return status;
+}
+
+static enum ps_status wrapped_read_backup(struct store_reader *reader, struct store_backup_read *read)
+{
+    memory_resume();
+    enum ps_status status = store_read_backup(real_reader(reader), read);
+    memory_pause();
+    return status;
+}
+
 static void wrapped_reader_free(struct store_reader *reader)
 {
     store_reader_free(real_reader(reader));
@@ -103,6 +119,8 @@ static const struct store_vtable vtable = {.commit = wrapped_commit,
                                            .read = wrapped_read,
                                            .resolve = wrapped_resolve,
                                            .list = wrapped_list,
+                                           .verify = wrapped_verify,
+                                           .read_backup = wrapped_read_backup,
                                            .close = wrapped_close};
 
 static enum ps_status wrapped_reader_new(struct store *store, struct store_reader **reader)

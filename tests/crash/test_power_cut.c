@@ -12,6 +12,7 @@
 #include "leaks.h"
 #include "outsider.h"
 #include "power_vfs.h"
+#include "store_care.h"
 #include "store_model.h"
 #include "tmpdir.h"
 
@@ -32,6 +33,7 @@ struct world {
     bool is_cut;
     bool dies, died;  /* the process alone does, or did in the round before */
     uint64_t checked; /* messages found after the last cut */
+    unsigned copies;  /* under way at a cut */
     char image[TMPDIR_BYTES];
 };
 
@@ -56,6 +58,7 @@ static void moment(void *ctx)
         return;
     world->is_cut = true;
     world->at_cut = world->now;
+    world->copies += world->caller.state.backup.phase == STORE_BACKUP_COPYING;
     if (world->dies) {
         HOLDS(power_vfs_kill(world->image), "no image");
         return;
@@ -79,7 +82,6 @@ static void one_cut(struct world *world, char directory[TMPDIR_BYTES])
 {
     static const size_t soon[] = {8, 40, 300, 1500};
     static struct model without;
-    char path[TMPDIR_BYTES + 16];
     without = world->at_cut;
     world->moments = 0;
     world->is_cut = false;
@@ -87,11 +89,11 @@ static void one_cut(struct world *world, char directory[TMPDIR_BYTES])
     world->dies = dice_below(&world->dice, 3) == 0;
     world->due = 1 + dice_below(&world->dice, soon[dice_below(&world->dice, 4)]);
     HOLDS(tmpdir_make(world->image), "no directory");
-    snprintf(path, sizeof path, "%s/psbroker.db", directory);
-    power_vfs_begin(path);
+    power_vfs_begin(directory);
     power_vfs_watch(moment, world);
     enum ps_status status = caller_open_in(&world->caller, &sqlite_small_body, directory);
     HOLDS(status == PS_OK, "open: %s", ps_status_name(status));
+    HOLDS(!copy_is_left(directory) || world->is_cut, "a start leaves a copy that was under way");
     settle(world, &without);
     /* Opening changes nothing that anybody can see, but what a dead process left is not certain before its end. */
     if (world->is_cut)
@@ -108,6 +110,7 @@ static void one_cut(struct world *world, char directory[TMPDIR_BYTES])
 
 static uint64_t messages; /* acknowledged, at the ends of chains */
 static unsigned held_up;  /* checkpoints, by an outside reader */
+static unsigned copies;   /* under way at a cut */
 
 static void chain_of_cuts(uint64_t seed, unsigned cuts)
 {
@@ -122,6 +125,7 @@ static void chain_of_cuts(uint64_t seed, unsigned cuts)
     tmpdir_remove(directory);
     messages += world.checked;
     held_up += world.outsider.held_up;
+    copies += world.copies;
 }
 
 static unsigned cuts_wanted(void)
@@ -153,6 +157,7 @@ Test(power, a_cut_at_any_moment_loses_nothing_that_was_acknowledged)
         chain_of_cuts(seed + i, CHAIN);
 
     cr_assert(chains == 1 || held_up > 0, "no outside reader held a checkpoint up");
+    cr_assert(chains == 1 || copies > 0, "no cut came while a copy was made");
     tell_injected((uint64_t)chains * CHAIN, messages);
     ASSERT_NO_LEAKS();
 }

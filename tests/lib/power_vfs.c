@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILES = 3, SECTOR_BYTES = 512, PATH_BYTES = 256 };
+enum { FILES = 6, SECTOR_BYTES = 512, PATH_BYTES = 256 };
 
 /* A write, or with `bytes` NULL a change of size to `offset`. */
 struct change {
@@ -224,22 +224,24 @@ void power_vfs_install(void)
                                                    .size_hint = power_size_hint});
 }
 
-void power_vfs_begin(const char *path)
+void power_vfs_begin(const char *directory)
 {
-    static const char *const suffixes[FILES] = {"", "-wal", "-journal"};
+    static const char *const names[FILES] = {"psbroker.db",         "psbroker.db-wal",
+                                             "psbroker.db-journal", "psbroker.backup",
+                                             "psbroker.backup-wal", "psbroker.backup-journal"};
     pthread_mutex_lock(&mutex);
     for (size_t i = 0; i < FILES; i++) {
         drop(&files[i].content);
         drop(&files[i].removed);
-        if (path == NULL) {
+        if (directory == NULL) {
             drop(&killed[i].content);
             drop(&killed[i].removed);
         }
         files[i] = is_killed ? killed[i] : (struct disk_file){0};
         killed[i] = (struct disk_file){0};
-        if (path == NULL)
+        if (directory == NULL)
             continue;
-        snprintf(files[i].path, sizeof files[i].path, "%s%s", path, suffixes[i]);
+        snprintf(files[i].path, sizeof files[i].path, "%s/%s", directory, names[i]);
         if (!is_killed)
             read_certain(&files[i]);
     }

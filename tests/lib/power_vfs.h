@@ -16,10 +16,10 @@
 
 void power_vfs_install(void);
 
-/* From here on the disk is the database `path` with its WAL and journal; what they hold counts as certain, unless it is
- * what power_vfs_kill() left. No database
- * may be open. With NULL it forgets all. */
-void power_vfs_begin(const char *path);
+/* From here on the disk is the log in that directory, and a copy of it under way: databases with their WAL and journal.
+ * What they hold counts as certain, unless it is what power_vfs_kill() left. No database may be open. With NULL it
+ * forgets all. */
+void power_vfs_begin(const char *directory);
 
 /* `moment` is called before each operation that changes something or makes it certain, on the thread that does it, one
  * at a time, until it is set to NULL. */

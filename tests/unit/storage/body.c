@@ -34,7 +34,8 @@ static enum ps_status open_small(const char *directory, const struct store_limit
                                          .slice_runs = 3,
                                          .idle_slice_runs = 7,
                                          .checkpoint_bytes = SQLITE_SMALL_CHECKPOINT,
-                                         .sweep_rows = 11};
+                                         .sweep_rows = 11,
+                                         .backup_pages = 8};
     return store_sqlite_open(&config, store, opened, error, sizeof error);
 }
 

@@ -409,13 +409,13 @@ static void damage(const struct sqlite_case *place, int64_t page, long place_in_
 Test(sqlite_scrub, behind_a_damaged_page_the_check_goes_on)
 {
     static const char first[] = "page %lld does not match its checksum\n"
-                                "a page behind seq 418 is damaged: disk I/O error\n"
+                                "a page behind seq 418 is damaged: it does not match its checksum\n"
                                 "A 423: does not match its checksum (seq 424)\n";
     static const char both[] = "page %lld does not match its checksum\n"
                                "page %lld does not match its checksum\n"
-                               "a page behind seq 418 is damaged: disk I/O error\n"
+                               "a page behind seq 418 is damaged: it does not match its checksum\n"
                                "A 423: does not match its checksum (seq 424)\n"
-                               "a page behind seq 3624 is damaged: disk I/O error\n"
+                               "a page behind seq 3624 is damaged: it does not match its checksum\n"
                                "records with seq 3625 to 4072 cannot be read: the file is damaged there\n"
                                "A 3624: offsets 3624 to 4071 are missing\n";
     static const char leaf[] = "SELECT pageno FROM dbstat WHERE name = 'messages' AND pagetype = 'leaf'"
@@ -454,25 +454,25 @@ Test(sqlite_scrub, damaged_small_tables_are_named)
         const char *found;
     } damaged[] = {
         {"topics", 4096,
-         "a page behind seq 0 is damaged: disk I/O error\n"
-         "the table of topics is damaged: disk I/O error\n"
-         "the table of committed offsets is damaged: disk I/O error\n"
+         "a page behind seq 0 is damaged: it does not match its checksum\n"
+         "the table of topics is damaged: a page does not match its checksum\n"
+         "the table of committed offsets is damaged: a page does not match its checksum\n"
          "A 61: is committed for the subscriber s, though the topic ends before offset 60\n"},
         {"topics", -1,
-         "a page behind seq 0 is damaged: disk I/O error\n"
+         "a page behind seq 0 is damaged: it does not match its checksum\n"
          "records with seq 1 to 64 cannot be read: the file is damaged there\n"
          "records with seq 65 to 128 cannot be read: the file is damaged there\n"
          "records with seq 129 to 192 cannot be read: the file is damaged there\n"
          "records with seq 193 to 231 cannot be read: the file is damaged there\n"
-         "the table of topics is damaged: disk I/O error\n"
+         "the table of topics is damaged: a page does not match its checksum\n"
          "the table of topics cannot be read: database disk image is malformed\n"
-         "the table of committed offsets is damaged: disk I/O error\n"
+         "the table of committed offsets is damaged: a page does not match its checksum\n"
          "the table of committed offsets cannot be read: database disk image is malformed\n"},
         {"committed_offsets", 4096,
-         "the table of committed offsets is damaged: disk I/O error\n"
+         "the table of committed offsets is damaged: a page does not match its checksum\n"
          "A 61: is committed for the subscriber s, though the topic ends before offset 60\n"},
         {"committed_offsets", -1,
-         "the table of committed offsets is damaged: disk I/O error\n"
+         "the table of committed offsets is damaged: a page does not match its checksum\n"
          "the table of committed offsets cannot be read: database disk image is malformed\n"},
     };
 
