@@ -1,8 +1,8 @@
 #include "damage.h"
+#include "seal.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -46,7 +46,7 @@ void moment_take(struct moment *moment, const char *directory)
 struct image {
     uint8_t *bytes;
     size_t size;
-    bool is_gone;
+    bool is_edited, is_gone, is_sealed;
 };
 
 static void set(struct image *image, const void *bytes, size_t size)
@@ -66,6 +66,7 @@ static size_t at_most(size_t wanted, size_t room)
 static void edit(const struct moment moments[DAMAGE_MOMENTS], struct image *image, const char *name,
                  const uint8_t step[DAMAGE_EDIT_BYTES])
 {
+    image->is_edited = true;
     if (image->size == 0)
         return;
     size_t position = ((size_t)step[2] << 16 | (size_t)step[3] << 8 | step[4]) % image->size;
@@ -104,16 +105,37 @@ static void edit(const struct moment moments[DAMAGE_MOMENTS], struct image *imag
         }
         break;
     }
+    case EDIT_SEAL:
+        image->is_sealed = true;
+        break;
     default:
         break;
     }
 }
 
-void damage_write(const struct moment moments[DAMAGE_MOMENTS], const uint8_t *data, size_t size,
+static void write_file(const struct image *image, const char *directory, const char *name)
+{
+    FILE *file = open_file(directory, name, "wb+");
+    uint64_t sealed;
+    cr_assert_eq(fwrite(image->bytes, 1, image->size, file), image->size);
+    cr_assert_eq(fflush(file), 0);
+    if (image->is_sealed)
+        cr_assert_eq(seal_file(fileno(file), &sealed), PS_OK);
+    fclose(file);
+}
+
+size_t damage_moment(const uint8_t *data, size_t size)
+{
+    return size > 0 ? data[0] % DAMAGE_MOMENTS : 0;
+}
+
+bool damage_write(const struct moment moments[DAMAGE_MOMENTS], const uint8_t *data, size_t size,
                   const char *directory)
 {
-    const struct moment *moment = &moments[size > 0 ? data[0] % DAMAGE_MOMENTS : 0];
+    const struct moment *moment = &moments[damage_moment(data, size)];
     struct image images[DAMAGE_FILES] = {0};
+    unsigned edited = 0;
+    bool sealed = false;
     for (size_t i = 0; i < moment->count; i++)
         set(&images[i], moment->files[i].bytes, moment->files[i].size);
     for (size_t at = 1, edits = 0; at + DAMAGE_EDIT_BYTES <= size && edits < DAMAGE_EDITS;
@@ -122,11 +144,11 @@ void damage_write(const struct moment moments[DAMAGE_MOMENTS], const uint8_t *da
         edit(moments, &images[file], moment->files[file].name, data + at);
     }
     for (size_t i = 0; i < moment->count; i++) {
-        if (!images[i].is_gone) {
-            FILE *file = open_file(directory, moment->files[i].name, "wb");
-            cr_assert_eq(fwrite(images[i].bytes, 1, images[i].size, file), images[i].size);
-            fclose(file);
-        }
+        if (!images[i].is_gone)
+            write_file(&images[i], directory, moment->files[i].name);
+        edited += images[i].is_edited;
+        sealed = sealed || images[i].is_sealed;
         free(images[i].bytes);
     }
+    return edited <= 1 && !sealed;
 }

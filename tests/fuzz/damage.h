@@ -3,6 +3,7 @@
 #ifndef PSBROKER_FUZZ_DAMAGE_H
 #define PSBROKER_FUZZ_DAMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@ enum edit {
     EDIT_REMOVE,   /* the file */
     EDIT_MISPLACE, /* a sector from the place that the content says, as a write to a wrong place */
     EDIT_AGE,      /* the file as it was at another moment */
+    EDIT_SEAL, /* the pages of the file are given the checksums of what is in them at last, if it is a database */
     EDITS
 };
 
@@ -32,8 +34,12 @@ struct moment {
 
 void moment_take(struct moment *moment, const char *directory);
 
-/* Writes the chosen moment's files, damaged, into the directory. */
-void damage_write(const struct moment moments[DAMAGE_MOMENTS], const uint8_t *data, size_t size,
+/* The one that is chosen. */
+size_t damage_moment(const uint8_t *data, size_t size);
+
+/* Writes the chosen moment's files, damaged, into the directory. Whether a log that lost something cannot go unnoticed: at
+ * most one file was damaged, and that was not sealed anew. */
+bool damage_write(const struct moment moments[DAMAGE_MOMENTS], const uint8_t *data, size_t size,
                   const char *directory);
 
 #endif

@@ -1,6 +1,7 @@
 /* Input: a byte that chooses a moment in the life of a small store, then damage done to its files as a list of edits
  * (damage.h). The store is opened on what is left and read whole, takes something more, and is opened again. Each time
- * it works or refuses by a name; no message is shown that was not published, at another offset, or with other bytes. */
+ * it works or refuses by a name; no message is shown that was not published, at another offset, or with other bytes; and
+ * where one file alone was damaged, each message that was acknowledged is shown or its offset is said to be damaged. */
 #include "caller.h"
 #include "damage.h"
 #include "store_sqlite.h"
@@ -13,7 +14,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-enum { MOST_READS = 20000, TOPICS = 5, MESSAGES = 1000, MORE = 3 };
+enum { MOST_READS = 20000, TOPICS = 5, GONE = 3, MORE = 3 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -66,6 +67,7 @@ struct said {
 };
 static struct said said;
 static struct moment moments[DAMAGE_MOMENTS];
+static uint64_t heads[DAMAGE_MOMENTS][TOPICS]; /* 0: not there, or deleted */
 
 static size_t topic_index(const char *name)
 {
@@ -109,6 +111,13 @@ static void subscribe_some(struct caller *caller)
     cr_assert_eq(caller_do(caller, &op), PS_OK);
 }
 
+static void take(size_t moment, const char *directory, bool gone)
+{
+    moment_take(&moments[moment], directory);
+    for (size_t i = 0; i < TOPICS; i++)
+        heads[moment][i] = gone && i == GONE ? 0 : said.topics[i].count;
+}
+
 /* Moments: half-way with a WAL, stopped without closing, closed. */
 static void live(void)
 {
@@ -119,19 +128,19 @@ static void live(void)
     cr_assert(tmpdir_make(directory));
     cr_assert_eq(caller_open_in(&caller, &tiny_body, directory), PS_OK);
     append_some(&caller, 0, 60, 1);
-    append_some(&caller, 3, 20, 2);
+    append_some(&caller, GONE, 20, 2);
     append_some(&caller, 2, 50, 3);
     subscribe_some(&caller);
-    moment_take(&moments[0], directory);
+    take(0, directory, false);
     append_some(&caller, 1, 120, 4);
-    struct store_op op = delete_op("gone");
+    struct store_op op = delete_op(names[GONE]);
     cr_assert_eq(caller_do(&caller, &op), PS_OK);
     caller_work(&caller);
     append_some(&caller, 0, 50, 5);
     append_some(&caller, 4, 30, 6);
-    moment_take(&moments[1], directory);
+    take(1, directory, true);
     caller_leave(&caller);
-    moment_take(&moments[2], directory);
+    take(2, directory, true);
     tmpdir_remove(directory);
 }
 
@@ -182,6 +191,24 @@ static void check_shown(size_t topic, const struct shown *shown, const struct sh
     }
 }
 
+static void check_gapless(const struct shown *shown, uint64_t from, uint64_t next)
+{
+    for (size_t i = 0; i < shown->count; i++)
+        cr_assert_eq(shown->messages[i].offset, from + i, "an offset was left out");
+    cr_assert_eq(from + shown->count, next, "the end of a read was left out");
+}
+
+/* Nothing that was acknowledged at that moment is missing at an end; what lies between is read. */
+static void check_whole(struct caller *caller, const uint64_t moment[TOPICS])
+{
+    for (size_t i = 0; i < TOPICS; i++) {
+        const struct known_topic *known = moment[i] > 0 ? caller_find(caller, names[i]) : NULL;
+        cr_assert(moment[i] == 0 || (known != NULL && known->live && known->first_offset == 0 &&
+                                     known->next_offset == moment[i]),
+                  "%s was shortened and nothing was said", names[i]);
+    }
+}
+
 /* Reads on behind what is damaged, as a subscriber that begins there. */
 static void read_topic(struct caller *caller, struct known_topic *known, const struct shown *later)
 {
@@ -194,6 +221,7 @@ static void read_topic(struct caller *caller, struct known_topic *known, const s
         enum ps_status status = store_read(caller->reader, &read);
         check_refusal(status);
         check_shown(topic, &shown, later);
+        check_gapless(&shown, from, status == PS_DAMAGED ? read.damaged_offset : read.next_offset);
         shown_clear(&shown);
         if (status != PS_OK && status != PS_DAMAGED)
             return;
@@ -263,10 +291,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct shown later[TOPICS] = {0};
     struct caller caller;
     cr_assert(tmpdir_make(directory));
-    damage_write(moments, data, size, directory);
+    bool would_tell = damage_write(moments, data, size, directory);
     enum ps_status status = caller_open_in(&caller, &tiny_body, directory);
     check_refusal(status);
     if (status == PS_OK) {
+        if (would_tell)
+            check_whole(&caller, heads[damage_moment(data, size)]);
         read_all(&caller, NULL);
         go_on(&caller, later);
         read_all(&caller, later);

@@ -7,8 +7,9 @@
 enum { FILES = 2, PAGE = 16384 };
 
 static const char *const edits[EDITS] = {
-    [EDIT_FLIP] = "flip", [EDIT_WRITE] = "write",   [EDIT_SET] = "set",           [EDIT_ZERO] = "zero",
-    [EDIT_CUT] = "cut",   [EDIT_REMOVE] = "remove", [EDIT_MISPLACE] = "misplace", [EDIT_AGE] = "age"};
+    [EDIT_FLIP] = "flip",         [EDIT_WRITE] = "write", [EDIT_SET] = "set",
+    [EDIT_ZERO] = "zero",         [EDIT_CUT] = "cut",     [EDIT_REMOVE] = "remove",
+    [EDIT_MISPLACE] = "misplace", [EDIT_AGE] = "age",     [EDIT_SEAL] = "seal"};
 
 bool seed_store(const char *folder)
 {
