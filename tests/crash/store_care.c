@@ -17,17 +17,15 @@ static bool find_nothing(void *ctx, const struct store_problem *problem)
 
 /* --------------------------------------------------------------------------------------------------- copies */
 
-static void copy_path(const char *directory, char path[128])
+static void copy_path(const char *directory, size_t number, char path[128])
 {
-    snprintf(path, 128, "%s/copy.db", directory);
+    snprintf(path, 128, "%s/copy-%zu.db", directory, number);
 }
 
-static void fetch(struct caller *caller, uint64_t size)
+static void fetch(struct caller *caller, const char *path, uint64_t size)
 {
     static uint8_t piece[PIECE_BYTES];
     struct store_backup_read read = {.size = sizeof piece, .to = piece};
-    char path[128];
-    copy_path(caller->directory, path);
     FILE *file = fopen(path, "wb");
     HOLDS(file != NULL, "no file for the copy");
     do {
@@ -40,34 +38,42 @@ static void fetch(struct caller *caller, uint64_t size)
           (unsigned long long)size);
 }
 
-void copy_look(struct copy *copy, struct caller *caller, const struct model *model)
+void copies_look(struct copies *copies, struct caller *caller, const struct model *model)
 {
     const struct store_backup_state *state = &caller->state.backup;
     bool is_ready = state->phase == STORE_BACKUP_READY;
-    if (is_ready && !copy->is_fetched) {
-        fetch(caller, state->total);
-        copy->exists = true;
-        copy->messages = model_count(model);
-        copy->mark = state->mark;
+    if (is_ready && !copies->is_fetched && copies->count < COPIES) {
+        char path[128];
+        copy_path(caller->directory, copies->count, path);
+        fetch(caller, path, state->total);
+        copies->items[copies->count].messages = model_count(model);
+        copies->items[copies->count++].mark = state->mark;
     }
-    copy->is_fetched = is_ready;
+    copies->is_fetched = is_ready;
 }
 
-void copy_check(struct copy *copy, const char *directory)
+static void check_one(const char *path, uint64_t messages, uint64_t mark)
 {
-    char path[128], error[512];
-    copy_path(directory, path);
+    char error[512];
     struct store_check check = {.path = path, .show = find_nothing};
-    if (!copy->exists)
-        return;
     enum ps_status status = store_sqlite_check(&check, error, sizeof error);
     HOLDS(status == PS_OK, "a copy: %s, %s", ps_status_name(status), error);
-    HOLDS(check.is_backup && check.mark == copy->mark && check.records == copy->messages,
+    HOLDS(check.is_backup, "a copy has the log_id of its log");
+    HOLDS(check.mark == mark && check.records == messages,
           "a copy of %llu messages before %llu instead of %llu before %llu",
-          (unsigned long long)check.records, (unsigned long long)check.mark,
-          (unsigned long long)copy->messages, (unsigned long long)copy->mark);
-    unlink(path);
-    *copy = (struct copy){0};
+          (unsigned long long)check.records, (unsigned long long)check.mark, (unsigned long long)messages,
+          (unsigned long long)mark);
+}
+
+void copies_check(struct copies *copies, const char *directory)
+{
+    for (size_t i = 0; i < copies->count; i++) {
+        char path[128];
+        copy_path(directory, i, path);
+        check_one(path, copies->items[i].messages, copies->items[i].mark);
+        unlink(path);
+    }
+    *copies = (struct copies){0};
 }
 
 bool copy_is_left(const char *directory)

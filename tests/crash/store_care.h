@@ -4,18 +4,21 @@
 
 #include "store_model.h"
 
-struct copy {
-    bool is_fetched;   /* the one that is ready now */
-    bool exists;       /* as copy.db beside the log */
-    uint64_t messages; /* that it should hold */
-    uint64_t mark;
+enum { COPIES = 30 };
+
+struct copies {
+    bool is_fetched; /* the one that is ready now */
+    size_t count;    /* as copy-0.db and so on beside the log */
+    struct {
+        uint64_t messages, mark; /* that it should hold */
+    } items[COPIES];
 };
 
 /* To be called whenever the store may have gone on with a copy, while it is as the model says: one that is ready is
  * fetched. The disk under the store's VFS may fail. */
-void copy_look(struct copy *copy, struct caller *caller, const struct model *model);
-/* On a disk that is well: the copy that was fetched last is sound, whole, and of its moment. */
-void copy_check(struct copy *copy, const char *directory);
+void copies_look(struct copies *copies, struct caller *caller, const struct model *model);
+/* On a disk that is well: each copy that was fetched is sound, whole, and of its moment. Removes them. */
+void copies_check(struct copies *copies, const char *directory);
 /* Whether the directory holds anything of a copy under way. */
 bool copy_is_left(const char *directory);
 

@@ -19,7 +19,7 @@ struct world {
     struct dice dice;
     struct model now;
     struct model_commit commit;
-    struct copy copy;
+    struct copies copies;
     uint32_t made;
     char directory[TMPDIR_BYTES];
     bool is_unknown; /* the last commit */
@@ -66,13 +66,13 @@ static void run(struct world *world, unsigned commits)
         takes = check_statuses(world, status);
         model_learn(&world->now, &world->commit);
         if (takes)
-            copy_look(&world->copy, &world->caller, &world->now);
+            copies_look(&world->copies, &world->caller, &world->now);
         if (held_up)
             outsider_give_way(&world->outsider, world->caller.directory);
         if (takes && world->outsider.db == NULL && dice_below(&world->dice, 4) == 0)
             takes = check_work(caller_try_work(&world->caller));
         if (takes)
-            copy_look(&world->copy, &world->caller, &world->now);
+            copies_look(&world->copies, &world->caller, &world->now);
         status = model_try_read(&world->now, &world->caller, &world->dice);
         HOLDS(status == PS_OK || is_refusal(status), "read: %s", ps_status_name(status));
         status = dice_below(&world->dice, 8) == 0 ? verify_try(&world->caller) : PS_OK;
@@ -92,7 +92,7 @@ static void live(struct world *world, unsigned commits)
     }
     run(world, commits);
     caller_leave(&world->caller);
-    world->copy.is_fetched = false;
+    world->copies.is_fetched = false;
 }
 
 static struct {
@@ -112,8 +112,8 @@ static void check(struct world *world)
     model_adopt(&world->now, &world->caller);
     model_check_file(&world->now, world->directory);
     HOLDS(!copy_is_left(world->directory), "a start leaves a copy that was under way");
-    tally.copies += world->copy.exists;
-    copy_check(&world->copy, world->directory);
+    tally.copies += world->copies.count;
+    copies_check(&world->copies, world->directory);
     world->is_unknown = false;
 }
 
@@ -136,12 +136,6 @@ static bool scenario(const struct sweep *sweep, uint64_t n, bool once, bool is_l
     caller_leave(&world.caller);
     tmpdir_remove(world.directory);
     return came;
-}
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *given = getenv(name);
-    return given != NULL ? strtoull(given, NULL, 10) : otherwise;
 }
 
 static void sweep_life(const struct sweep *sweep, bool once, bool is_later)
