@@ -556,7 +556,7 @@ static enum ps_status take(struct connection *connection, uv_stream_t *listener,
         return welcome(connection, NULL, role);
     uv_tcp_nodelay(&connection->tcp, 1);
     bound_kernel_memory(connection);
-    return get_peer(connection, &peer) ? welcome(connection, &peer, role) : PS_IO_ERROR;
+    return get_peer(connection, &peer) ? welcome(connection, &peer, role) : PS_CONNECTION_LOST;
 }
 
 enum ps_status connection_accept(struct connections *owner, uv_stream_t *listener, enum session_role role,

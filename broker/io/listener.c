@@ -44,8 +44,9 @@ static void accept_one(struct listener *listener)
     if (listener->waiting)
         uv_timer_start(&listener->retry, retry_cb, RETRY_MS, 0);
     if (status != PS_OK)
-        logger_event(&listener->config.logger, LOG_LEVEL_WARNING, "accept_failed", "reason=%s",
-                     ps_status_name(status));
+        logger_event(&listener->config.logger,
+                     status == PS_CONNECTION_LOST ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "accept_failed",
+                     "reason=%s", ps_status_name(status));
 }
 
 static bool has_room(const struct listener *listener)

@@ -118,6 +118,7 @@ static int open_copy(struct sqlite_store *store)
         rc = sqlite3_file_control(store->db.handle, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
     if (rc == SQLITE_OK && reserved == SEAL_BYTES)
         rc = sqlite3_file_control(backup->copy, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+    /* Setting user_version writes the first page; with none, the first that is copied would go without its seal. */
     snprintf(sql, sizeof(sql),
              "PRAGMA page_size=%d;PRAGMA journal_mode=OFF;PRAGMA synchronous=OFF;"
              "PRAGMA locking_mode=EXCLUSIVE;PRAGMA cache_size=-2048;PRAGMA user_version=1",

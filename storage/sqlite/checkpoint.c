@@ -11,8 +11,7 @@ enum {
     LAST_PAUSE_MS = 1000,
     LOG_EVERY_MS = 10 * 1000,
     FRAME_BYTES = PAGE_BYTES + 24, /* a page in the WAL with its header */
-    COMMIT_WAIT_MS = 100,
-    SHORT_WAL_BYTES = 1024 * 1024 /* worth a checkpoint when the disk is nearly full */
+    SHORT_WAL_BYTES = 1024 * 1024  /* worth a checkpoint when the disk is nearly full */
 };
 
 static int count_pages(void *ctx, sqlite3 *db, const char *name, int pages)

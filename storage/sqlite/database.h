@@ -10,7 +10,10 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
-enum { PAGE_BYTES = 16384 }; /* of a database that we make */
+enum {
+    PAGE_BYTES = 16384,  /* of a database that we make */
+    COMMIT_WAIT_MS = 100 /* in service: SQLite's wait for a lock of another process */
+};
 
 struct database {
     sqlite3 *handle;

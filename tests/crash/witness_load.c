@@ -207,22 +207,23 @@ static bool publish(struct producer *producer)
     return false;
 }
 
-/* Whether there is more to do at once. */
-static bool pump_last(struct producer *producer)
+static void pump_last(struct producer *producer)
 {
     if (producer->in_doubt)
-        return false;
+        return;
     while (producer->scraps < SCRAPS && !producer->full && publish(producer))
         producer->scraps++;
     if (producer->scraps >= SCRAPS && producer->under_way == 0 && !producer->deleting)
         delete_scraps(producer);
-    return false;
 }
 
+/* Whether there is more to do at once. */
 static bool pump(struct producer *producer)
 {
-    if (is_last(producer))
-        return pump_last(producer);
+    if (is_last(producer)) {
+        pump_last(producer);
+        return false;
+    }
     for (int i = 0; i < BURST; i++)
         if (producer->full || !publish(producer))
             return false;

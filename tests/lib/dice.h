@@ -1,4 +1,5 @@
-/* Reproducible randomness for tests: the same seed gives the same numbers. PSBROKER_SEED overrides it. */
+/* Reproducible randomness for tests: the same seed gives the same numbers. PSBROKER_SEED overrides it.
+ * Other settings of a run come from the environment too. */
 #ifndef PSBROKER_TESTS_DICE_H
 #define PSBROKER_TESTS_DICE_H
 
@@ -13,6 +14,13 @@ static inline struct dice dice_of(uint64_t seed)
 {
     const char *given = getenv("PSBROKER_SEED");
     return (struct dice){(given != NULL ? strtoull(given, NULL, 0) : seed) * 2 + 1};
+}
+
+/* A number from the environment. */
+static inline uint64_t setting(const char *name, uint64_t otherwise)
+{
+    const char *given = getenv(name);
+    return given != NULL ? strtoull(given, NULL, 10) : otherwise;
 }
 
 /* splitmix64 */

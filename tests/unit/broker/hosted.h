@@ -32,8 +32,8 @@ struct hosted {
     struct address addresses[SERVER_LISTENERS_MAX];
 };
 
-/* One TCP listener on a free port, over a store in memory unless a directory or a store is set, silent, small limits
- * for descriptors left alone. */
+/* One TCP listener on a free port, over a store in memory unless a directory or a store is set; it logs nothing, and
+ * leaves the limit of descriptors as it is. */
 struct server_config hosted_config(void);
 void hosted_start(struct hosted *hosted, const struct server_config *config);
 /* Asks for the drain; returns at once. */

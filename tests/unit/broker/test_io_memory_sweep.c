@@ -4,6 +4,7 @@
  * all that it acknowledged, and it ends cleanly without a leak.
  *
  * By default one allocation in some, from one that PSBROKER_SEED decides; SWEEP_STRIDE=1 tries every one. */
+#include "dice.h"
 #include "failing_memory.h"
 #include "hosted.h"
 #include "leaks.h"
@@ -165,12 +166,6 @@ static bool start(size_t n, bool once)
     }
     cr_assert_eq(hosted_join(&hosted), hosted.start_status);
     return failed;
-}
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *given = getenv(name);
-    return given != NULL ? strtoull(given, NULL, 10) : otherwise;
 }
 
 static void sweep(bool (*run)(size_t n, bool once), bool once, uint64_t usual)

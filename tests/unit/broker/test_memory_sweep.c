@@ -6,6 +6,7 @@
  *
  * By default one allocation in some, from one that PSBROKER_SEED decides; SWEEP_STRIDE=1 tries every one,
  * SWEEP_ONLY=N one. */
+#include "dice.h"
 #include "failing_memory.h"
 #include "leaks.h"
 #include "own_work.h"
@@ -237,12 +238,6 @@ static uint64_t check(void)
     come(TAKER);
     subscribe_from(TAKER, "t/#", "s1", false);
     return given;
-}
-
-static uint64_t setting(const char *name, uint64_t otherwise)
-{
-    const char *given = getenv(name);
-    return given != NULL ? strtoull(given, NULL, 10) : otherwise;
 }
 
 static struct {
