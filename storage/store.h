@@ -99,8 +99,8 @@ struct store_delete_topic {
 
 /* A consistent copy of everything is made in steps between commits, by commits themselves and by store_work();
  * store_state.backup tells how far it is. It stays until it is ended, the store is closed, or a new start.
- * Outcomes: PS_OK (also: nothing to end); PS_DISK_FULL (no room for a copy above the floor); PS_LIMIT_EXCEEDED (there is
- * one); PS_UNSUPPORTED. */
+ * Outcomes: PS_OK (also: nothing to end); PS_DISK_FULL (no room for a copy above the floor); PS_LIMIT_EXCEEDED (there
+ * is one); PS_UNSUPPORTED. */
 struct store_backup {
     bool end;
 };

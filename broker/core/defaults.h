@@ -1,5 +1,5 @@
-/* The defaults of psbroker's options, each once: what a zero member of a config stands for, and what the help says. In the
- * units that the help shows, as plain numbers that DEFAULT_TEXT() can spell. */
+/* The defaults of psbroker's options, each once: what a zero member of a config stands for, and what the help says.
+ * In the units that the help shows, as plain numbers that DEFAULT_TEXT() can spell. */
 #ifndef PSBROKER_DEFAULTS_H
 #define PSBROKER_DEFAULTS_H
 

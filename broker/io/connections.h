@@ -12,7 +12,8 @@
 #include <stdint.h>
 #include <uv.h>
 
-/* Deadlines in milliseconds; they are looked at four times a second. 0: its default, defaults.h or the number behind it. */
+/* Deadlines in milliseconds; they are looked at four times a second. 0: its default, defaults.h or the number behind
+ * it. */
 struct connection_deadlines {
     uint32_t assembly_ms; /* for each 256 KiB of one frame to arrive */
     uint32_t send_ms;     /* 5,000: for what is queued when the connection ends */

@@ -1,7 +1,8 @@
 /* Out of room (which its owner keeps below the limit of file descriptors; or enough of them for one turn) a listener
  * does not call uv_accept(): libuv then stops watching the socket until it is called, so waiting costs nothing and
  * newcomers queue in the kernel. Should descriptors run out all the same, libuv itself closes the newcomer with a
- * descriptor it keeps in reserve. Without memory for a connection the newcomer waits too, and is tried again in time. */
+ * descriptor it keeps in reserve. Without memory for a connection the newcomer waits too, and is tried again in
+ * time. */
 #include "listener.h"
 
 #include "connection.h"

@@ -2,9 +2,9 @@
  * already, while a commit of another connection would make it begin again.
  *
  * The copy loses its log_id, so that the first start with it takes a new one: what clients know of the log that it was
- * copied from may be ahead of it. Its wal_id is its own, so that it goes with no WAL: it was made in the middle of one, and
- * what that one took later would be missing beside the next. It is not synced: it is only on its way, and a start removes
- * it. */
+ * copied from may be ahead of it. Its wal_id is its own, so that it goes with no WAL: it was made in the middle of
+ * one, and what that one took later would be missing beside the next. It is not synced: it is only on its way, and a
+ * start removes it. */
 #include "backup.h"
 
 #include "database.h"

@@ -37,8 +37,8 @@ static bool wal_is_endless(const struct sqlite_store *store)
     return store->checkpoint.wal_bytes > store->config.wal_hard_bytes / 4 * 5;
 }
 
-/* Why an operation is refused, or PS_OK. Without room only publications are, for the rest there is a reserve; with a WAL
- * that only grows all that is new (subscriptions by themselves, when they turn out to be new). */
+/* Why an operation is refused, or PS_OK. Without room only publications are, for the rest there is a reserve; with a
+ * WAL that only grows all that is new (subscriptions by themselves, when they turn out to be new). */
 static enum ps_status refusal(const struct sqlite_store *store, enum store_op_kind kind)
 {
     if (store->admitted == PS_OK || kind == STORE_APPEND)
@@ -143,8 +143,8 @@ static enum ps_status flush_index(struct sqlite_store *store, size_t budget)
     return status;
 }
 
-/* Background work that shares the commit's sync. A damaged page that the sweeper meets costs the transaction, so it comes
- * before everything else, and what follows gets another. */
+/* Background work that shares the commit's sync. A damaged page that the sweeper meets costs the transaction, so it
+ * comes before everything else, and what follows gets another. */
 static enum ps_status sweep_first(struct sqlite_store *store)
 {
     enum ps_status status;

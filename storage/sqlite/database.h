@@ -56,7 +56,8 @@ enum ps_status database_run(struct database *database, sqlite3_stmt *statement);
 /* The last error as ours, never PS_OK. */
 enum ps_status database_error(struct database *database);
 
-/* The value of `settings` under a name, as column 0 of *row, which is NULL where there is none. The caller resets it. */
+/* The value of `settings` under a name, as column 0 of *row, which is NULL where there is none. The caller resets
+ * it. */
 enum ps_status database_setting(struct database *database, const char *name, sqlite3_stmt **row);
 
 /* The same as a number; where there is none, *value stays as it is. */

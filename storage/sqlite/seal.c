@@ -18,8 +18,8 @@ enum {
     RESERVED_AT = 20 /* how many bytes of a page SQLite keeps free */
 };
 
-/* What a backup by SQLite writes anew in a page 1 whose seal it copies: the change counter, the schema cookie, and which
- * library wrote at which change. None of them says anything about what is stored. */
+/* What a backup by SQLite writes anew in a page 1 whose seal it copies: the change counter, the schema cookie, and
+ * which library wrote at which change. None of them says anything about what is stored. */
 static uint64_t sum_of_first(const uint8_t *page, size_t size)
 {
     uint8_t header[HEADER_BYTES];

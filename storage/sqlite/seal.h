@@ -3,8 +3,8 @@
  * else: rows that vanish from a table, an index that leads elsewhere, free pages that are not free.
  *
  * A page leaves for the file sealed and comes back with zeros in that place, so what goes through caches and the WAL
- * has none. Zeros are no seal and pass: a copy by VACUUM INTO is a sound database. A copy by .backup has the seals of its
- * origin, with other numbers in the header of page 1, so those are left out. */
+ * has none. Zeros are no seal and pass: a copy by VACUUM INTO is a sound database. A copy by .backup has the seals of
+ * its origin, with other numbers in the header of page 1, so those are left out. */
 #ifndef PSBROKER_SEAL_H
 #define PSBROKER_SEAL_H
 
@@ -27,11 +27,12 @@ struct seal {
 /* Takes the state of another file; frees what it needs for writing. */
 void seal_deinit(struct seal *seal);
 
-/* What was read at `offset`: SQLITE_OK, with zeros instead of the seal; SQLITE_IOERR_DATA, with a line to SQLite's log. */
+/* What was read at `offset`: SQLITE_OK, with zeros instead of the seal; SQLITE_IOERR_DATA, with a line to SQLite's
+ * log. */
 int seal_check(struct seal *seal, void *bytes, int size, sqlite3_int64 offset);
 
-/* What is to be written at `offset`: the bytes themselves, or a copy with its seal, valid until the next call. NULL: out of
- * memory. */
+/* What is to be written at `offset`: the bytes themselves, or a copy with its seal, valid until the next call. NULL:
+ * out of memory. */
 const void *seal_put(struct seal *seal, const void *bytes, int size, sqlite3_int64 offset);
 
 /* Seals anew the pages that do not match, in a file that another program changed and nobody writes to.

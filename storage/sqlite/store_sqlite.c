@@ -1,6 +1,7 @@
-/* Opening: is it ours, and all of it? ─▶ WAL ─▶ migrations ─▶ is everything as we made it? ─▶ recovery ─▶ a commit at FULL ─▶
- * the WAL is emptied. Nothing is written before the file is known to be ours, and sound. Closing completes the index, empties
- * the WAL and leaves the database file alone, as a clean end; a failed store leaves everything to the next start. */
+/* Opening: is it ours, and all of it? ─▶ WAL ─▶ migrations ─▶ is everything as we made it? ─▶ recovery ─▶ a commit at
+ * FULL ─▶ the WAL is emptied. Nothing is written before the file is known to be ours, and sound. Closing completes
+ * the index, empties the WAL and leaves the database file alone, as a clean end; a failed store leaves everything to
+ * the next start. */
 #include "sqlite_store.h"
 
 #include "commit.h"

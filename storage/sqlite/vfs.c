@@ -1,7 +1,7 @@
 /* SQLite writes a frame of the WAL as 24 bytes and a page, and waits for the disk only when all of a commit is written.
  * Per byte that costs twice what large writes do, and the disk idles meanwhile.
  *
- *   WAL:  xWrite ─▶ buffer, while bytes follow bytes ──full, or any other call──▶ large writes ─▶ the kernel starts on it
+ *   WAL:  xWrite ─▶ buffer, while bytes follow ──full, or any other call──▶ large writes ─▶ the kernel starts on it
  *   file: xWrite ─▶ seal ─▶ blocks that a checkpoint reserved before ─▶ the kernel starts on it
  *
  * What is in the buffer was written as far as this connection can tell, and for nobody else: readers learn of frames

@@ -20,8 +20,8 @@ const char *vfs_reader_name(void);
  * given all the same stay in its cache until sqlite3_db_release_memory(). */
 void vfs_tolerate(sqlite3 *db, bool tolerated);
 
-/* Seals anew the pages of the writer's file that do not match, through a descriptor that it has: to close one of one's own
- * would drop SQLite's locks. As seal_file(). */
+/* Seals anew the pages of the writer's file that do not match, through a descriptor that it has: to close one of
+ * one's own would drop SQLite's locks. As seal_file(). */
 enum ps_status vfs_seal_anew(sqlite3 *db, uint64_t *pages);
 
 #endif

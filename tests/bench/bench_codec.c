@@ -1,5 +1,6 @@
-/* What encoding and decoding cost: a batch of publications and of deliveries (an operation is a message of it), an answer to
- * a publication and an acknowledgement (an operation is a frame). protobuf-c decodes the same bytes beside us. */
+/* What encoding and decoding cost: a batch of publications and of deliveries (an operation is a message of it), an
+ * answer to a publication and an acknowledgement (an operation is a frame). protobuf-c decodes the same bytes beside
+ * us. */
 #include "frame.h"
 #include "micro.h"
 #include "psbroker.pb-c.h"

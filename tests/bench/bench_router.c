@@ -1,6 +1,6 @@
-/* What routing costs with 100,000 filters: finding those that match a topic (an operation is a topic; each is matched by
- * exactly one filter), subscribing and unsubscribing. Topics are site/S/room/R/device/D; filters name one exactly, have
- * `+` for the level "room", or end in `#`; `mix` is a third of each. */
+/* What routing costs with 100,000 filters: finding those that match a topic (an operation is a topic; each is matched
+ * by exactly one filter), subscribing and unsubscribing. Topics are site/S/room/R/device/D; filters name one exactly,
+ * have `+` for the level "room", or end in `#`; `mix` is a third of each. */
 #include "dice.h"
 #include "micro.h"
 #include "router.h"

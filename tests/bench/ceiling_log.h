@@ -7,8 +7,8 @@
  * It does nothing else: no network, no threads (and SQLite without its mutexes), no queue, no protobuf, no text or
  * names to look at, a checksum that is a number and not computed, no savepoints, no look at the disk or for foreign
  * writers, an epoch's runs in one piece, and every payload the same bytes. As in the store, SQLite numbers the rows
- * itself, and columns that are NULL or the same in the whole commit are not asked of the virtual table. It writes through
- * SQLite's own VFS, or through the store's (storage/sqlite/vfs.h).
+ * itself, and columns that are NULL or the same in the whole commit are not asked of the virtual table. It writes
+ * through SQLite's own VFS, or through the store's (storage/sqlite/vfs.h).
  *
  * A failure ends the program with a message. One log at a time; one thread. */
 #ifndef PSBROKER_CEILING_LOG_H

@@ -1,5 +1,5 @@
-/* Frames that the wire's benchmarks work on: `count` messages of 100 bytes to one topic, the shape that a fast publisher
- * makes and a fast subscriber gets. */
+/* Frames that the wire's benchmarks work on: `count` messages of 100 bytes to one topic, the shape that a fast
+ * publisher makes and a fast subscriber gets. */
 #ifndef PSBROKER_TESTS_WIRE_SAMPLES_H
 #define PSBROKER_TESTS_WIRE_SAMPLES_H
 

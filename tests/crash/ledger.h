@@ -9,7 +9,8 @@
  *     shown          what any reader saw is what every later one sees; offsets have no hole; one publisher's messages
  *                    to a topic keep their order
  *     committed      an offset never falls below what was confirmed, nor is ahead of what was asked for
- *     copied         a copy has the same at the same offsets, from the beginning up to one moment, offsets not beyond it
+ *     copied         a copy has the same at the same offsets, from the beginning up to one moment, offsets not beyond
+ *                    it
  * Not thread-safe. Memory that runs out ends the program. */
 #ifndef PSBROKER_TESTS_LEDGER_H
 #define PSBROKER_TESTS_LEDGER_H
@@ -112,8 +113,8 @@ void ledger_committed(struct ledger *ledger, unsigned cursor, unsigned topic, ui
 /* The same of a copy, once all of it was shown to `view`. */
 void ledger_copy_committed(struct ledger_view *view, unsigned cursor, unsigned topic, uint64_t next_offset);
 
-/* Publishers publish over new connections, while what a lost one still had under way, its outcomes unknown, may come behind
- * that. */
+/* Publishers publish over new connections, while what a lost one still had under way, its outcomes unknown, may come
+ * behind that. */
 void ledger_reconnects(struct ledger *ledger);
 
 /* A copy that is made from now on has all that was claimed and confirmed so far. */

@@ -1,4 +1,5 @@
-/* The checker of the crash tests sees each kind of damage, and names it: a checker that finds nothing proves nothing. */
+/* The checker of the crash tests sees each kind of damage, and names it: a checker that finds nothing proves
+ * nothing. */
 #include "ledger.h"
 
 #include <criterion/criterion.h>

@@ -6,10 +6,11 @@
  *     load REPORT MOST   publish until the broker is gone, or MOST messages were acknowledged (0: no end); says
  *                        `acknowledged N` once REPORT were, then `ended` or `lost`
  *     insist REPORT MOST the same, but who loses the connection comes back, until the library gives up
- *     storm ROUNDS       keep CURSORS durable subscribers attached over that many restarts, which it does not cause; says
- *                        `attached N` each time all are, then `ended`
+ *     storm ROUNDS       keep CURSORS durable subscribers attached over that many restarts, which it does not cause;
+ *                        says `attached N` each time all are, then `ended`
  *     check              read everything through the broker: `checked`, or `lost`
- *     copy SOCKET        the same through a broker on a copy of the log, made behind the last `acknowledged` or `remember`
+ *     copy SOCKET        the same through a broker on a copy of the log, made behind the last `acknowledged` or
+ *                        `remember`
  *     rest SOCKET        the same on a copy of which an end may be missing
  *     remember           `remembered`
  *     file PATH          read everything with SQLite: `checked`

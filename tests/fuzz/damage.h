@@ -37,8 +37,8 @@ void moment_take(struct moment *moment, const char *directory);
 /* The one that is chosen. */
 size_t damage_moment(const uint8_t *data, size_t size);
 
-/* Writes the chosen moment's files, damaged, into the directory. Whether a log that lost something cannot go unnoticed: at
- * most one file was damaged, and that was not sealed anew. */
+/* Writes the chosen moment's files, damaged, into the directory. Whether a log that lost something cannot go
+ * unnoticed: at most one file was damaged, and that was not sealed anew. */
 bool damage_write(const struct moment moments[DAMAGE_MOMENTS], const uint8_t *data, size_t size,
                   const char *directory);
 

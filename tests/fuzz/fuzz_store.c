@@ -1,7 +1,8 @@
 /* Input: a byte that chooses a moment in the life of a small store, then damage done to its files as a list of edits
  * (damage.h). The store is opened on what is left and read whole, takes something more, and is opened again. Each time
- * it works or refuses by a name; no message is shown that was not published, at another offset, or with other bytes; and
- * where one file alone was damaged, each message that was acknowledged is shown or its offset is said to be damaged. */
+ * it works or refuses by a name; no message is shown that was not published, at another offset, or with other bytes;
+ * and where one file alone was damaged, each message that was acknowledged is shown or its offset is said to be
+ * damaged. */
 #include "caller.h"
 #include "damage.h"
 #include "store_sqlite.h"

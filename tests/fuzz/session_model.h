@@ -1,13 +1,13 @@
-/* What must hold of everything that clients are told, whatever they send: a log kept beside the store's commits, and per
- * connection what was asked and what was delivered. A promise that does not hold aborts with a sentence.
+/* What must hold of everything that clients are told, whatever they send: a log kept beside the store's commits, and
+ * per connection what was asked and what was delivered. A promise that does not hold aborts with a sentence.
  *
  * - A request is answered once, by an answer of its kind; each message of a Publish is covered once.
- * - What is acknowledged is in the log by then, at that offset, byte for byte, and nothing else claims that place; what is
- *   refused is not in the log. Offsets are gapless, and follow the order in which one connection sent.
+ * - What is acknowledged is in the log by then, at that offset, byte for byte, and nothing else claims that place;
+ *   what is refused is not in the log. Offsets are gapless, and follow the order in which one connection sent.
  * - What is delivered is in the log by then, byte for byte, matches the filter, stays within the credit and goes on
  *   without a hole but for a Gap.
- * - What is committed for a durable subscription was acknowledged by one that had been given it, and what was said to be
- *   committed is where it goes on. */
+ * - What is committed for a durable subscription was acknowledged by one that had been given it, and what was said to
+ *   be committed is where it goes on. */
 #ifndef PSBROKER_FUZZ_SESSION_MODEL_H
 #define PSBROKER_FUZZ_SESSION_MODEL_H
 

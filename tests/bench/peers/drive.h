@@ -1,5 +1,5 @@
-/* The loop of a generator that works on sockets itself: one thread decides how much may be published now, waits for what
- * comes in on all connections, and knows when the last acknowledgement and delivery is there.
+/* The loop of a generator that works on sockets itself: one thread decides how much may be published now, waits for
+ * what comes in on all connections, and knows when the last acknowledgement and delivery is there.
  *
  * One connection publishes; up to plan.subscribers others are delivered to. A window is refilled when half of it is
  * acknowledged, so that the broker always has work before it. In live modes publishing is also never more than

@@ -5,8 +5,8 @@
  * the broker does for the packet, so that the library would be what is measured. Here packets are written and read by
  * the buffer; what an MQTT 3.1.1 client owes, a PUBACK for every PUBLISH of QoS 1, is sent.
  *
- * The broker forgets a message that nobody has subscribed to. In `pub` and `replay` there is therefore a durable session
- * that is away while everything is published, and is given all of it afterwards; `pub` measures the first half,
+ * The broker forgets a message that nobody has subscribed to. In `pub` and `replay` there is therefore a durable
+ * session that is away while everything is published, and is given all of it afterwards; `pub` measures the first half,
  * `replay` the second. */
 #include "drive.h"
 

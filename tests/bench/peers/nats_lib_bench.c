@@ -1,8 +1,8 @@
 /* The load generator for NATS on its official C client library: the work of nats_bench the way an application does it.
  *
- * The main thread publishes; acknowledgements and deliveries come on threads of the library, which only count them. Each
- * count is changed by one thread and passes every number, so whoever waits names the number beforehand and is woken by
- * the thread that reaches it. Only the main thread ends the process. */
+ * The main thread publishes; acknowledgements and deliveries come on threads of the library, which only count them.
+ * Each count is changed by one thread and passes every number, so whoever waits names the number beforehand and is
+ * woken by the thread that reaches it. Only the main thread ends the process. */
 #include "nats_plan.h"
 
 #include <errno.h>

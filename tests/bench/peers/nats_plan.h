@@ -11,8 +11,8 @@ enum { NATS_SUBJECT_BYTES = 24 };
 
 void nats_subject(unsigned topic, char subject[NATS_SUBJECT_BYTES]);
 
-/* Refuses what NATS has no answer for, chooses the window unless one was asked for (`pub_window`: that of pub), and lets
- * the process open as many connections as it needs. Changes the peer. */
+/* Refuses what NATS has no answer for, chooses the window unless one was asked for (`pub_window`: that of pub), and
+ * lets the process open as many connections as it needs. Changes the peer. */
 void nats_plan(struct peer *peer, unsigned pub_window);
 
 #endif

@@ -70,9 +70,9 @@ uint64_t peer_stamped(const char *payload);
 /* Counts one delivery and its latency: from the time in its payload until `now`. Changes the peer. */
 void peer_delivered(struct peer *peer, const char *payload, uint64_t now);
 
-/* One JSON object on stdout: the members of psctl's, and `client_cpu_s`, the seconds of processor time that this process
- * has used since peer_begin(). To be called when the last one is in and `ended` is set. Returns the exit code: 1,
- * with a line on stderr, when something was refused or its outcome is unknown. */
+/* One JSON object on stdout: the members of psctl's, and `client_cpu_s`, the seconds of processor time that this
+ * process has used since peer_begin(). To be called when the last one is in and `ended` is set. Returns the exit
+ * code: 1, with a line on stderr, when something was refused or its outcome is unknown. */
 int peer_show(struct peer *peer);
 
 #endif

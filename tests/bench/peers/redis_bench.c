@@ -1,8 +1,8 @@
 /* Redis Streams under the load of `psctl bench`: XADD in a pipeline of 1000, XRANGE and XREAD with COUNT 1000.
  *
- * hiredis, with two things of its own interface that redis-benchmark has as well: commands are encoded once, and replies
- * are taken as they are parsed (redisReplyObjectFunctions) instead of being built from allocations. The server is then
- * what is measured: this process uses about a tenth of the time (client_cpu_s). */
+ * hiredis, with two things of its own interface that redis-benchmark has as well: commands are encoded once, and
+ * replies are taken as they are parsed (redisReplyObjectFunctions) instead of being built from allocations. The
+ * server is then what is measured: this process uses about a tenth of the time (client_cpu_s). */
 #include "drive.h"
 
 #include "text.h"

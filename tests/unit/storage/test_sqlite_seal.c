@@ -1,5 +1,5 @@
-/* Checksums of pages: what another program changed, copies that have none, a row beside a damaged one. That every bit is
- * covered is shown by tests/crash/test_bit_flip.c. */
+/* Checksums of pages: what another program changed, copies that have none, a row beside a damaged one. That every bit
+ * is covered is shown by tests/crash/test_bit_flip.c. */
 #include "leaks.h"
 #include "sqlite_case.h"
 
