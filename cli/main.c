@@ -3,6 +3,7 @@
 #include "report.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ int main(int argc, char **argv)
 
     if (!occupy_standard_descriptors())
         return EXIT_OTHER;
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a write that fails, and is named */
     switch (args_parse(&args, argc, argv, getenv)) {
     case ARGS_HELP:
         return print_help(args.command);

@@ -222,6 +222,9 @@ enum ps_status backup_read(const char *path, struct store_backup_read *read)
     if (file < 0)
         return PS_OUT_OF_RANGE;
     read->got = 0;
+    /* No file reaches that far, and pread() takes it for a mistake of ours. */
+    if (read->offset > (uint64_t)INT64_MAX - read->size)
+        read->size = 0;
     while (read->got < read->size && (got = pread(file, read->to + read->got, read->size - read->got,
                                                   (off_t)(read->offset + read->got))) > 0)
         read->got += (size_t)got;

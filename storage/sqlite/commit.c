@@ -19,15 +19,16 @@ static void set_status(struct store_op *op, enum ps_status status)
     }
 }
 
-/* Whether everything is taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. */
+/* Whether everything is taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. The last refuses more, so it comes first: what
+ * there is a reserve for may not fill the rest of the disk with a WAL. */
 static enum ps_status admission(struct sqlite_store *store)
 {
     room_look(store);
     store->admitted = PS_OK;
-    if (room_is_short(store))
-        store->admitted = PS_DISK_FULL;
-    else if (store->checkpoint.wal_bytes > store->config.wal_hard_bytes)
+    if (store->checkpoint.wal_bytes > store->config.wal_hard_bytes)
         store->admitted = PS_STORAGE_BUSY;
+    else if (room_is_short(store))
+        store->admitted = PS_DISK_FULL;
     return store->admitted;
 }
 
@@ -309,19 +310,23 @@ static bool reclaim(struct sqlite_store *store)
     return status == PS_OK;
 }
 
+/* It goes through the WAL too. */
+static bool may_reclaim(const struct sqlite_store *store)
+{
+    return room_is_short(store) && !wal_is_endless(store);
+}
+
 enum ps_status commit_work(struct store *base, bool *more, struct store_state *state)
 {
     struct sqlite_store *store = (struct sqlite_store *)base;
-    enum ps_status admitted;
 
     *more = false;
     if (store->failure == PS_OK)
         store->failure = checkpoint_if_due(store);
     if (store->failure == PS_OK) {
-        admitted = admission(store);
-        if (admitted == PS_OK)
+        if (admission(store) == PS_OK)
             *more = work(store);
-        else if (admitted == PS_DISK_FULL)
+        else if (may_reclaim(store))
             *more = reclaim(store);
     }
     if (store->failure == PS_OK) {
@@ -350,7 +355,7 @@ enum ps_status commit_group(struct store *base, struct store_op **ops, size_t co
         store->failure == PS_OK ? commit_ops(store, ops, count) : refuse_all(ops, count, PS_STORAGE_FAILED);
 
     /* Refused publications may come without a pause. */
-    if (store->failure == PS_OK && room_is_short(store) &&
+    if (store->failure == PS_OK && may_reclaim(store) &&
         monotonic_ms() - store->sweeper.stepped_at >= SWEEP_EVERY_MS)
         reclaim(store);
     if (store->failure == PS_OK) {

@@ -1,5 +1,6 @@
 """psctl backup: a consistent copy of a log that works, or nothing that looks like one."""
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import threading
 
 import tap
+from wire import Wire, pb
 
 from psbroker_test import PSBROKER, Case, wait_until
 
@@ -17,6 +19,10 @@ def flagless():
     options = os.environ.get("ASAN_OPTIONS", "")
     return {"LD_PRELOAD": os.environ["RENAME_SHIM_LIBRARY"],
             "ASAN_OPTIONS": f"{options}:verify_asan_link_order=0".lstrip(":")}
+
+
+def small_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 
 
 class Valve:
@@ -179,6 +185,27 @@ class Backup(BackupCase):
         self.assertLess(os.path.getsize(self.path("copy.db.partial")), 300 * 100000)
         self.assertEqual(self.leftovers(server), ["psbroker.backup"])
         return process, valve
+
+    def test_behind_its_end_there_is_nothing(self):
+        server = self.broker()
+        self.pub(server, "A", "x")
+        wire = Wire(server.port)
+        self.addCleanup(wire.close)
+        number = wire.request_id()
+        wire.send(pb.ClientFrame(request_id=number, backup=pb.Backup()))
+        while not (state := wire.answer(number).backup_state).ready:
+            pass
+        for offset in (state.total, state.total + 1, (1 << 63) - (1 << 18), (1 << 63) - 1):
+            chunk = wire.request(read_backup=pb.ReadBackup(offset=offset)).backup_chunk
+            self.assertEqual((chunk.offset, chunk.data), (offset, b""))
+
+    def test_where_no_file_may_grow_nothing_is_left(self):
+        server = self.broker()
+        self.pub(server, "A", *["x" * 50000] * 20)
+        process = self.start(server, "backup", self.path("copy.db"), preexec=small_files)
+        self.assertEqual(process.wait(), 1, process.err)
+        self.assertIn("copy.db.partial: File too large", process.err)
+        self.assertEqual(self.copies(), [])
 
     def test_one_at_a_time(self):
         server = self.broker()

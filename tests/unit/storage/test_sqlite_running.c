@@ -165,6 +165,39 @@ Test(sqlite_running, an_outside_reader_stops_checkpoints_but_not_publishing_unti
     ASSERT_NO_LEAKS();
 }
 
+Test(sqlite_running, an_outside_reader_does_not_fill_a_disk_that_is_nearly_full)
+{
+    struct sqlite_case place;
+    struct message message = {.payload = span_of("x")};
+    struct store_op op = append_of(&message), attach = attach_of("s"), another = attach_of("another");
+    sqlite3 *reader;
+    sqlite_case_init(&place);
+    place.config.disk_floor_bytes = UINT64_MAX;
+    place.config.checkpoint_bytes = 64 * 1024;
+    place.config.wal_hard_bytes = 1024 * 1024;
+    sqlite_case_open(&place);
+    cr_assert_eq(sqlite3_open_v2(place.file, &reader, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT count(*) FROM messages", NULL, NULL, NULL), SQLITE_OK);
+
+    for (int i = 0; i < 500 && attach.status == PS_OK; i++)
+        cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    cr_assert_eq(attach.status, PS_STORAGE_BUSY, "the WAL has its end also where the reserve is in use");
+    cr_assert_lt(place.state.wal_bytes, 1400u * 1024);
+    cr_assert_eq(sqlite_case_commit(&place, &another), PS_OK);
+    cr_assert_eq(another.status, PS_STORAGE_BUSY);
+
+    sqlite3_close(reader);
+    for (int i = 0; i < 2000 && attach.status != PS_OK; i++) {
+        usleep(1000);
+        cr_assert_eq(sqlite_case_commit(&place, &attach), PS_OK);
+    }
+    cr_assert_eq(attach.status, PS_OK, "service resumes by itself");
+    cr_assert_eq(sqlite_case_commit(&place, &op), PS_OK);
+    cr_assert_eq(op.status, PS_DISK_FULL);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 static void close_under_a_reader(struct sqlite_case *place)
 {
     struct store_reader *reader;
