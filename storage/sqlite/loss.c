@@ -172,9 +172,13 @@ static enum ps_status skip_lost(struct sqlite_store *store)
     return status == PS_OK ? database_put_number(&store->db, "next_seq", (int64_t)store->loss.to) : status;
 }
 
+bool loss_is_unmarked(const struct sqlite_store *store)
+{
+    return store->loss.found && store->loss.to == store->loss.from;
+}
+
 enum ps_status loss_accept(struct sqlite_store *store)
 {
-    bool skips = store->loss.to > store->loss.from;
     uint8_t log_id[LOG_ID_BYTES];
     enum ps_status status;
 
@@ -183,6 +187,8 @@ enum ps_status loss_accept(struct sqlite_store *store)
                   "event=nothing_lost text=\"there is no loss to accept; start without --accept-loss\"");
         return PS_OK;
     }
+    if (loss_is_unmarked(store))
+        return PS_OK;
     if (getrandom(log_id, LOG_ID_BYTES, 0) != LOG_ID_BYTES)
         return PS_IO_ERROR;
     commit_index(store);
@@ -191,7 +197,7 @@ enum ps_status loss_accept(struct sqlite_store *store)
     status = transaction_begin(store);
     if (status == PS_OK)
         status = database_put_bytes(&store->db, "log_id", (struct span){log_id, LOG_ID_BYTES});
-    if (status == PS_OK && skips)
+    if (status == PS_OK)
         status = skip_lost(store);
     if (status == PS_OK)
         status = transaction_end(store);
@@ -200,11 +206,9 @@ enum ps_status loss_accept(struct sqlite_store *store)
         return status == PS_UNKNOWN ? PS_IO_ERROR : status;
     }
     memcpy(store->log_id, log_id, LOG_ID_BYTES);
-    if (skips) {
-        store->next_seq = store->staged_next_seq = store->loss.to;
-        store->epochs.indexed_through = store->loss.to - 1;
-        store->epochs.next_number++;
-    }
+    store->next_seq = store->staged_next_seq = store->loss.to;
+    store->epochs.indexed_through = store->loss.to - 1;
+    store->epochs.next_number++;
     return PS_OK;
 }
 

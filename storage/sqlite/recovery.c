@@ -13,16 +13,17 @@ static enum ps_status find_or_make_log_id(struct sqlite_store *store)
 {
     sqlite3_stmt *row;
     enum ps_status status = database_setting(&store->db, "log_id", &row);
+    struct span id;
 
-    if (row != NULL) {
-        struct span id = column_span(row, 0);
-
+    if (row != NULL && !loss_is_unmarked(store)) {
+        id = column_span(row, 0);
         status = id.size == LOG_ID_BYTES ? PS_OK : PS_DAMAGED;
         if (status == PS_OK)
             memcpy(store->log_id, id.data, LOG_ID_BYTES);
         sqlite3_reset(row);
         return status;
     }
+    sqlite3_reset(row);
     if (status != PS_OK)
         return status;
     if (getrandom(store->log_id, LOG_ID_BYTES, 0) != LOG_ID_BYTES)

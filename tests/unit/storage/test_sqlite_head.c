@@ -1,4 +1,6 @@
 /* A log that ends early: psbroker.head beside the database tells, whatever became of the WAL. */
+#include "fault_vfs.h"
+#include "head.h"
 #include "leaks.h"
 #include "sqlite_case.h"
 
@@ -9,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { COMMITS = 12, WAL_HEADER = 32, FRAME_BYTES = 24 + 16384 };
+enum { COMMITS = 12, STRIDE = 5, WAL_HEADER = 32, FRAME_BYTES = 24 + 16384 };
 
 struct head_case {
     struct sqlite_case at;
@@ -262,6 +264,40 @@ Test(sqlite_head, what_follows_an_accepted_loss_survives_a_kill)
     expect_quiet_start(&place);
     cr_assert_eq(sqlite_case_number(&place.at, "SELECT max(seq) FROM messages"), 63);
     sqlite_case_deinit(&place.at);
+    ASSERT_NO_LEAKS();
+}
+
+/* A start that accepts a loss and fails from the call number `n` to the disk on; whether it came to that. */
+static bool breaks_off(uint64_t n)
+{
+    struct head_case place;
+    struct head_facts before;
+    killed_after(&place, subscribe_some);
+    flip_bit(place.wal, size_of(place.wal) - 100);
+    cr_assert_eq(head_read(place.head, &before), HEAD_FOUND);
+    place.at.config.accept_loss = true;
+    fault_vfs_sweep(FAULT_IO_ERROR, n, false);
+    bool started = sqlite_case_try_open(&place.at) == PS_OK;
+    fault_vfs_sweep(FAULT_IO_ERROR, 0, false);
+
+    place.at.config.accept_loss = false;
+    if (started)
+        sqlite_case_close(&place.at);
+    else if (sqlite_case_try_open(&place.at) == PS_OK)
+        cr_assert_neq(memcmp(before.log_id, place.at.opened.log_id, LOG_ID_BYTES), 0, "call %d", (int)n);
+    else
+        cr_assert_not_null(strstr(place.at.error, "--accept-loss"), "%s", place.at.error);
+    sqlite_case_deinit(&place.at);
+    return !started;
+}
+
+Test(sqlite_head, a_start_that_breaks_off_forgets_no_accepted_loss)
+{
+    uint64_t n = 1;
+    fault_vfs_install();
+    while (breaks_off(n))
+        n += STRIDE;
+    cr_assert_gt(n, 10u * STRIDE);
     ASSERT_NO_LEAKS();
 }
 
