@@ -29,8 +29,8 @@ enum ps_status loss_check_file(struct sqlite_store *store, char *error, size_t e
  * with a sentence; what SQLite met. */
 enum ps_status loss_check(struct sqlite_store *store, char *error, size_t error_size);
 
-/* Whether a loss was accepted that no lost seq shows, only the length of the WAL: the first commit goes over that place,
- * so it has to bring the new log_id, lest a kill behind it leaves nothing that tells. */
+/* Whether a loss was accepted that no lost seq shows, only the length of the WAL: the first commit goes over that
+ * place, so it has to bring the new log_id, lest a kill behind it leaves nothing that tells. */
 bool loss_is_unmarked(const struct sqlite_store *store);
 
 /* Behind recovery, when a loss was accepted: the log goes on behind the lost seqs, under a new log_id, in one commit.
