@@ -52,7 +52,7 @@ class Greedy(Case):
             threads = f"/proc/{self.server.pid}/task"
             return sorted(int(open(f"{threads}/{thread}/stat", encoding="ascii").read().rpartition(")")[2].split()[16])
                           for thread in os.listdir(threads))
-        wait_until(lambda: niceness() == [0, 0, 0, 5, 5], "loop, writer and log in front of two readers")
+        wait_until(lambda: niceness() == [0, 0, 0, 0, 5, 5], "loop, writer, log and stdout in front of two readers")
 
     def stopped(self):
         """The broker stands still, as the kernel knows it."""
