@@ -3,6 +3,7 @@ nobody reads: it holds nobody."""
 import os
 import pty
 import select
+import signal
 import socket
 import subprocess
 
@@ -96,6 +97,27 @@ class StalledOutput(Case):
                 self.assertEqual((done.returncode, done.stdout), (0, b"0\n"), done.stderr)
                 broker.terminate()
                 self.assertEqual(broker.wait(60), 0)
+
+    def ignores(self, pid, number):
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            mask = next(line for line in status if line.startswith("SigIgn:")).split()[1]
+        return int(mask, 16) >> number - 1 & 1
+
+    def test_a_signal_while_the_last_lines_wait_does_not_change_the_exit_code(self):
+        """What nobody reads holds the end up for a moment; everything else is over by then."""
+        reading, writing = self.full_pipe()
+        self.addCleanup(os.close, reading)
+        self.addCleanup(os.close, writing)
+        path = self.path("s")
+        broker = subprocess.Popen([PSBROKER, "--data", path + ".data", "--listen", "unix:" + path],
+                                  stdout=writing, stderr=subprocess.DEVNULL)
+        self.addCleanup(broker.kill)
+        wait_until(lambda: os.path.exists(path), "the listener")
+        broker.terminate()
+        wait_until(lambda: broker.poll() is not None or self.ignores(broker.pid, signal.SIGTERM), "the end of service")
+        self.assertIsNone(broker.poll(), "a signal would have ended it")
+        broker.terminate()
+        self.assertEqual(broker.wait(60), 0)
 
     def test_a_broker_whose_stderr_nobody_reads_serves_and_ends(self):
         for kind in (self.full_pipe, self.stopped_terminal):

@@ -162,15 +162,27 @@ class Ending(Case):
         self.addCleanup(subscriber.signal, signal.SIGCONT)
         self.assertEqual(server.terminate(), 0, server.err)
 
+    def refuses_connections(self, server):
+        try:
+            socket.create_connection(("127.0.0.1", server.port)).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
     def test_a_second_signal_stops_at_once(self):
+        """The first one leaves time to a subscriber that does not take what is queued for it."""
         server = self.broker()
         self.pub(server, "t", "x")
+        subscriber = Wire(server.port)
+        self.addCleanup(subscriber.close)
+        subscriber.subscribe("#", start=wire.BEGINNING)
+        with Wire(server.port) as publisher:
+            for _ in range(40):
+                publisher.publish("much", *[b"x" * 1000] * 1000)
         server.signal(signal.SIGTERM)
-        try:
-            server.signal(signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-        server.wait()
+        wait_until(lambda: self.refuses_connections(server), "the first signal to be noticed")
+        server.signal(signal.SIGTERM)
+        self.assertEqual(server.wait(), 1, server.err)
         self.assertEqual(self.history(self.broker(), "t"), [b"x"])
 
     def test_clean_stop_leaves_one_file_to_read(self):

@@ -213,6 +213,52 @@ Test(io_server, a_frame_that_does_not_come_whole_in_time_is_refused)
     end(&hosted);
 }
 
+static void await_refusal(struct peer *peer, const struct hosted *hosted)
+{
+    peer_open(peer, hosted);
+    peer_send_bytes(peer, "\x00\x00\x00\x00", 4);
+    expect_refusal(peer, PS_MALFORMED);
+}
+
+/* A reset would take the refusal away from one who has not read it yet. */
+Test(io_server, one_who_was_refused_may_go_on_sending)
+{
+    struct hosted hosted;
+    struct peer peer, other;
+    struct server_config config = hosted_config();
+
+    config.deadlines.linger_ms = 60 * 1000;
+    hosted_start(&hosted, &config);
+    peer_open(&other, &hosted);
+    await_refusal(&peer, &hosted);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(send(peer.socket, "more", 4, MSG_NOSIGNAL), 4);
+        cr_assert_eq(ask_info(&other).connections, 2u);
+    }
+    peer_close(&peer);
+    while (ask_info(&other).connections == 2)
+        ;
+    peer_close(&other);
+    end(&hosted);
+}
+
+Test(io_server, one_who_was_refused_and_stays_is_closed_in_time, .timeout = 60)
+{
+    struct hosted hosted;
+    struct peer peer, other;
+    struct server_config config = hosted_config();
+
+    config.deadlines.linger_ms = 100;
+    hosted_start(&hosted, &config);
+    peer_open(&other, &hosted);
+    await_refusal(&peer, &hosted);
+    while (ask_info(&other).connections == 2)
+        ;
+    peer_close(&peer);
+    peer_close(&other);
+    end(&hosted);
+}
+
 Test(io_server, a_subscriber_that_does_not_read_pins_a_bounded_amount_and_loses_nothing)
 {
     enum { FRAMES = 300, MESSAGES = 10, SIZE = 10000 };

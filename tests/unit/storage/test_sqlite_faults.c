@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { BATCH = 400, PAYLOAD = 10000 }; /* about 4 MB: more than 30 writes of the WAL */
 
@@ -349,6 +350,47 @@ Test(sqlite_faults, an_end_that_fails_says_so)
         expect_sound(&place, 5);
         sqlite_case_deinit(&place);
     }
+    ASSERT_NO_LEAKS();
+}
+
+/* As another program may do it. SQLite finds out when it copies the WAL. */
+static void open_and_cut(struct sqlite_case *place, uint64_t checkpoint_bytes)
+{
+    struct many *batch = malloc(sizeof *batch);
+    open_place(place);
+    make_batch(batch);
+    cr_assert_eq(sqlite_case_commit(place, &batch->op), PS_OK);
+    free(batch);
+    sqlite_case_close(place);
+    place->config.checkpoint_bytes = checkpoint_bytes;
+    sqlite_case_open(place);
+    sqlite_case_subscribe(place, "one");
+    cr_assert_eq(truncate(place->file, 16384), 0);
+}
+
+static void close_damaged(struct sqlite_case *place)
+{
+    cr_assert_eq(store_close(place->store), PS_STORAGE_FAILED);
+    place->store = NULL;
+    cr_assert_eq(sqlite_case_try_open(place), PS_DAMAGED, "%s", place->error);
+    sqlite_case_deinit(place);
+}
+
+Test(sqlite_faults, a_file_that_was_cut_under_a_running_store_stops_it)
+{
+    struct sqlite_case place;
+    struct store_op attach = {.kind = STORE_ATTACH, .attach = {.id = span_of("s"), .filter = span_of("A")}};
+    bool more;
+    open_and_cut(&place, 1);
+
+    cr_assert_eq(sqlite_case_commit(&place, &attach), PS_STORAGE_FAILED);
+    cr_assert_not_null(strstr(place.logged, "event=checkpoint_failed"), "%s", place.logged);
+    close_damaged(&place);
+    open_and_cut(&place, 1);
+    cr_assert_eq(store_work(place.store, &more, &place.state), PS_STORAGE_FAILED);
+    close_damaged(&place);
+    open_and_cut(&place, 0);
+    close_damaged(&place);
     ASSERT_NO_LEAKS();
 }
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 enum { COMMITS = 12, STRIDE = 5, WAL_HEADER = 32, FRAME_BYTES = 24 + 16384 };
 
@@ -22,6 +24,11 @@ static void publish_some(struct sqlite_case *at)
 {
     for (int i = 0; i < COMMITS; i++)
         sqlite_case_publish(at, i % 3 == 0 ? "B" : "A", 5);
+}
+
+static void publish_nothing(struct sqlite_case *at)
+{
+    (void)at;
 }
 
 static void subscribe_some(struct sqlite_case *at)
@@ -56,6 +63,15 @@ static void flip_bit(const char *path, off_t at)
     byte ^= 4;
     cr_assert_eq(pwrite(file, &byte, 1, at), 1);
     close(file);
+}
+
+static unsigned lines_of(const struct sqlite_case *at, const char *event)
+{
+    unsigned count = 0;
+
+    for (const char *line = at->logged; (line = strstr(line, event)) != NULL; line++)
+        count++;
+    return count;
 }
 
 static void expect_refused(struct head_case *place, const char *words)
@@ -168,6 +184,8 @@ Test(sqlite_head, a_removed_database_is_refused_and_its_wal_left_alone)
 {
     struct head_case place;
     killed_after(&place, publish_some);
+    cr_assert_eq(truncate(place.at.file, 0), 0);
+    expect_refused(&place, "psbroker.db is not there");
     cr_assert_eq(unlink(place.at.file), 0);
 
     expect_refused(&place, "psbroker.db is not there");
@@ -176,11 +194,43 @@ Test(sqlite_head, a_removed_database_is_refused_and_its_wal_left_alone)
     cr_assert_eq(sqlite_case_try_open(&place.at), PS_DAMAGED);
     cr_assert_not_null(strstr(place.at.error, "though psbroker.db-wal is"), "%s", place.at.error);
     cr_assert_gt(size_of(place.wal), 0);
-    cr_assert_eq(unlink(place.wal), 0);
+    cr_assert_eq(truncate(place.wal, 0), 0);
     sqlite_case_open(&place.at);
     cr_assert_eq(place.at.opened.state.mark, 1);
     sqlite_case_deinit(&place.at);
     ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_head, a_removed_database_that_never_had_a_message_is_begun_anew)
+{
+    struct head_case place;
+    killed_after(&place, publish_nothing);
+    sqlite_case_open(&place.at);
+    sqlite_case_close(&place.at);
+    cr_assert_eq(size_of(place.head), 64);
+    cr_assert_eq(unlink(place.at.file), 0);
+
+    sqlite_case_open(&place.at);
+    sqlite_case_publish(&place.at, "A", 1);
+    sqlite_case_deinit(&place.at);
+    ASSERT_NO_LEAKS();
+}
+
+Test(sqlite_head, one_message_or_one_page_too_many_leads)
+{
+    const struct head_facts log = {.mark = 7, .wal_salt = 3, .wal_frames = 5};
+    struct head_facts head = log;
+
+    cr_assert_eq(head_compare(&head, &log), HEAD_FITS);
+    head.mark = 8;
+    cr_assert_eq(head_compare(&head, &log), HEAD_LEADS);
+    head.mark = 6;
+    head.wal_frames = 6;
+    cr_assert_eq(head_compare(&head, &log), HEAD_LEADS_IN_WAL);
+    head.wal_salt = 4;
+    cr_assert_eq(head_compare(&head, &log), HEAD_FITS, "of another WAL");
+    head.log_id[0] = 1;
+    cr_assert_eq(head_compare(&head, &log), HEAD_OF_ANOTHER_LOG);
 }
 
 Test(sqlite_head, an_older_copy_of_the_same_log_is_refused)
@@ -226,7 +276,8 @@ Test(sqlite_head, an_accepted_loss_gives_another_log_that_goes_on_behind_it)
 
     /* And what was published then survives both kinds of end, without the option. */
     place.at.config.accept_loss = false;
-    sqlite_case_close(&place.at);
+    cr_assert_eq(store_close(place.at.store), PS_OK, "%s", place.at.logged);
+    place.at.store = NULL;
     for (int start = 0; start < 2; start++) {
         sqlite_case_open(&place.at);
         cr_assert_eq(memcmp(place.at.opened.log_id, log_id, sizeof log_id), 0);
@@ -242,11 +293,6 @@ Test(sqlite_head, an_accepted_loss_gives_another_log_that_goes_on_behind_it)
 static void publish_three(struct sqlite_case *at)
 {
     sqlite_case_publish(at, "A", 3);
-}
-
-static void publish_nothing(struct sqlite_case *at)
-{
-    (void)at;
 }
 
 /* Its rows are read as the tail then, behind the hole. */
@@ -354,6 +400,32 @@ Test(sqlite_head, a_head_that_proves_nothing_is_a_warning_and_made_anew)
     ASSERT_NO_LEAKS();
 }
 
+/* Sound in itself, for all that is known of it here. */
+static void write_newer_version(const char *path)
+{
+    uint8_t bytes[64];
+    uint64_t sum;
+    int file = open(path, O_RDWR);
+
+    cr_assert_eq(pread(file, bytes, sizeof bytes, 0), (ssize_t)sizeof bytes);
+    bytes[4]++;
+    sum = XXH3_64bits(bytes, sizeof bytes - sizeof sum);
+    memcpy(bytes + sizeof bytes - sizeof sum, &sum, sizeof sum);
+    cr_assert_eq(pwrite(file, bytes, sizeof bytes, 0), (ssize_t)sizeof bytes);
+    close(file);
+}
+
+Test(sqlite_head, a_head_of_a_newer_version_proves_nothing)
+{
+    struct head_case place;
+    killed_after(&place, publish_some);
+
+    write_newer_version(place.head);
+    expect_warning(&place, "4 event=head_damaged");
+    sqlite_case_deinit(&place.at);
+    ASSERT_NO_LEAKS();
+}
+
 Test(sqlite_head, a_head_that_lags_is_fine)
 {
     struct head_case place;
@@ -383,6 +455,10 @@ Test(sqlite_head, without_a_head_that_can_be_written_the_store_works)
     sqlite_case_open(&place);
     cr_assert_not_null(strstr(place.logged, "4 event=head_not_written"), "%s", place.logged);
     sqlite_case_publish(&place, "A", 3);
+    sqlite_case_close(&place);
+    sqlite_case_open(&place);
+    cr_assert_eq(lines_of(&place, "4 event=head_damaged"), 1u, "%s", place.logged);
+    cr_assert_eq(lines_of(&place, "event=head_not_written"), 2u, "%s", place.logged);
     sqlite_case_close(&place);
     rmdir(head);
     sqlite_case_deinit(&place);

@@ -26,12 +26,15 @@ static const struct {
     {"DELETE FROM topic_runs WHERE epoch = 10", REFUSED, "seq 541 "},
     {"DELETE FROM topic_runs WHERE epoch = 10 AND topic_id = 2 AND first_offset = 185", REFUSED, "in no run"},
     {"UPDATE topic_runs SET count = count + 1 WHERE epoch = 10 AND first_offset = 190", REFUSED, "overlaps"},
+    {"UPDATE topic_runs SET count = 2 WHERE epoch = 10 AND first_seq = 600", REFUSED, "lies outside"},
     {"UPDATE topic_runs SET count = 0 WHERE epoch = 10", REFUSED, "overlaps"},
     {"UPDATE topic_runs SET count = -1 WHERE epoch = 10", REFUSED, "overlaps"},
     {"UPDATE topic_runs SET count = 4611686018427387904 WHERE epoch = 10", REFUSED, "overlaps"},
     {"UPDATE topic_runs SET first_seq = 9223372036854775807 WHERE epoch = 10", REFUSED, "lies outside"},
     {"UPDATE topic_runs SET first_seq = first_seq + 3 WHERE epoch = 10", REFUSED, "topic A "},
     {"UPDATE topic_runs SET first_offset = first_offset + 100 WHERE epoch = 10", REFUSED, "topic A "},
+    {"UPDATE topic_runs SET first_offset = first_offset + 100 WHERE epoch = 10 AND first_offset = 185",
+     REFUSED, "is not what its runs say"},
     {"UPDATE topic_runs SET topic_id = 99 WHERE epoch = 10 AND topic_id = 3", REFUSED, "topic_id 99"},
     {"UPDATE epochs SET last_seq = last_seq + 1 WHERE epoch = 10", REFUSED, "seq 601"},
     {"UPDATE epochs SET last_seq = last_seq - 1 WHERE epoch = 10", REFUSED, "lies outside"},
@@ -71,6 +74,9 @@ static const struct {
     {"DELETE FROM epochs WHERE epoch >= 9; UPDATE messages SET topic_id = 1 + topic_id % 3 WHERE seq = 520",
      REFUSED, "topic b/c "},
     {"DELETE FROM epochs WHERE epoch >= 9; DELETE FROM messages WHERE seq = 520", REFUSED, "seq 520 "},
+    {"DELETE FROM epochs WHERE epoch >= 9; UPDATE messages SET offset = offset + 1000 WHERE topic_id = 1 AND "
+     "seq > 480",
+     REFUSED, "is missing, or is not its offset"},
     /* topics */
     {"UPDATE topics SET next_offset = next_offset + 1 WHERE name = 'A'", REFUSED, "topic A "},
     {"UPDATE topics SET next_offset = next_offset - 1 WHERE name = 'A'", REFUSED, "topic A "},
@@ -78,10 +84,14 @@ static const struct {
     {"UPDATE topics SET first_offset = 10 WHERE name = 'b/c'", REFUSED, "topic b/c "},
     {"UPDATE topics SET first_offset = next_offset WHERE name = 'b/c'", SOUND, NULL},
     {"UPDATE topics SET last_seq = last_seq + 1 WHERE name = 'A'", REFUSED, "topic A "},
-    {"UPDATE topics SET last_seq = last_seq - 1 WHERE name = 'A'", REFUSED, "topic A "},
+    {"UPDATE topics SET last_seq = last_seq - 1 WHERE name = 'A'", REFUSED, "is not what its runs say"},
     {"UPDATE topics SET last_seq = 5000000 WHERE name = 'A'", REFUSED, "topic A "},
     {"UPDATE topics SET created_seq = created_seq + 3 WHERE name = 'A'", REFUSED, "topic A "},
     {"UPDATE topics SET created_seq = 5000000 WHERE name = 'A'", REFUSED, "topic A "},
+    {"UPDATE topics SET last_seq = 0 WHERE name = 'A'", REFUSED, "contradict each other"},
+    {"UPDATE topics SET first_offset = 5000000, next_offset = 5000000, last_seq = 600 WHERE name = 'A'",
+     REFUSED, "ahead of the log"},
+    {"UPDATE topics SET deleted_at = 1 WHERE name = 'A'", REFUSED, "contradict each other"},
     {"UPDATE topics SET swept_offset = 5 WHERE name = 'A'", REFUSED, "topic A "},
     {"UPDATE topics SET topic_id = 4000000000 WHERE name = 'A'", REFUSED, "topic_id 1 "},
     {"UPDATE topics SET topic_id = 40000000000 WHERE name = 'A'", REFUSED, "topic_id 40000000000 "},
@@ -93,6 +103,8 @@ static const struct {
     {"DELETE FROM settings WHERE name = 'next_seq'", REFUSED, "seq 600"},
     {"UPDATE settings SET value = 5000 WHERE name = 'next_seq'", REFUSED, "from seq 601 to 4999"},
     {"UPDATE settings SET value = 600 WHERE name = 'next_seq'", REFUSED, "seq 600"},
+    /* whose log it is */
+    {"UPDATE settings SET value = x'0102' WHERE name = 'log_id'", REFUSED, NULL},
 };
 enum { CASES = sizeof(cases) / sizeof(cases[0]) };
 
