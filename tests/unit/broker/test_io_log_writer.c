@@ -200,7 +200,9 @@ Test(io_log_writer, completions_keep_the_order_of_a_source_and_the_state_of_thei
         if (i % 10 == 9)
             log_writer_submit(fixture->writer);
     }
+    cr_assert_not(log_writer_idle(fixture->writer));
     run_until_done(fixture, WRITES);
+    cr_assert(log_writer_idle(fixture->writer));
     stop(fixture);
     for (unsigned i = 0; i < WRITES; i++) {
         unsigned index = fixture->order[i];
@@ -254,6 +256,8 @@ Test(io_log_writer, after_an_unknown_outcome_nothing_is_committed_any_more)
     cr_assert_eq(fixture->writes[0].op.status, PS_UNKNOWN);
     for (unsigned i = 1; i < 4; i++)
         cr_assert_eq(fixture->writes[i].op.status, PS_STORAGE_FAILED, "it was never tried");
+    for (unsigned i = 0; i < 4; i++)
+        cr_assert_eq(fixture->marks[i], 1u, "the newest state, also behind what was never tried");
     cr_assert_eq(fixture->failures, 1);
     cr_assert_eq(fixture->failed, PS_UNKNOWN);
     cr_assert_geq(fixture->failed_at, 1u, "told behind the completions of the commit");
