@@ -19,13 +19,18 @@ static void set_status(struct store_op *op, enum ps_status status)
     }
 }
 
+static bool wal_is_long(const struct sqlite_store *store)
+{
+    return store->checkpoint.wal_bytes > store->config.wal_hard_bytes || room_is_owed(store, 2);
+}
+
 /* Whether everything is taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. The last refuses more, so it comes first: what
  * there is a reserve for may not fill the rest of the disk with a WAL. */
 static enum ps_status admission(struct sqlite_store *store)
 {
     room_look(store);
     store->admitted = PS_OK;
-    if (store->checkpoint.wal_bytes > store->config.wal_hard_bytes)
+    if (wal_is_long(store))
         store->admitted = PS_STORAGE_BUSY;
     else if (room_is_short(store))
         store->admitted = PS_DISK_FULL;
@@ -35,7 +40,7 @@ static enum ps_status admission(struct sqlite_store *store)
 /* Further on not even what gives room back is taken, so that the WAL has an end. */
 static bool wal_is_endless(const struct sqlite_store *store)
 {
-    return store->checkpoint.wal_bytes > store->config.wal_hard_bytes / 4 * 5;
+    return store->checkpoint.wal_bytes > store->config.wal_hard_bytes / 4 * 5 || room_is_owed(store, 4);
 }
 
 /* Why an operation is refused, or PS_OK. Without room only publications are, for the rest there is a reserve; with a

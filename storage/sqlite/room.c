@@ -1,4 +1,5 @@
-/* The reserve is made when there is room for it above the floor, so that it never makes publishing stop. */
+/* The reserve is made when there is room for it above the floor, so that it never makes publishing stop. What an
+ * outside reader keeps in the WAL has to go into the file as well when it leaves: that room is not free. */
 #include "room.h"
 
 #include "sqlite_store.h"
@@ -14,6 +15,8 @@ enum {
     RESERVE_BYTES = 16 * 1024 * 1024, /* at most, and a quarter of the floor */
     NEARLY_NOTHING = 2 * 1024 * 1024, /* free; with less the reserve is given up */
     HARDLY_ANYTHING = 64 * 1024,      /* free; with less not even the index of a WAL can be made */
+    USUAL_CHECKPOINTS =
+        4, /* as long as a WAL gets that nobody outside holds, in lengths at which it is due */
     TRY_EVERY_MS = 1000
 };
 
@@ -105,7 +108,9 @@ static void look_at_floor(struct sqlite_store *store)
     room->was_short = is_short;
     room->files_too_long |= is_short;
     if (is_short)
-        tell_low(store, "less is free than --disk-floor asks for");
+        tell_low(store, store->free_disk_bytes < store->config.disk_floor_bytes
+                            ? "less is free than --disk-floor asks for"
+                            : "what is in the WAL needs the room in psbroker.db too");
     else
         tell_ok(store);
 }
@@ -136,9 +141,29 @@ void room_look(struct sqlite_store *store)
         make(store);
 }
 
+/* Beyond the usual length, for which half of the floor is enough. Without a floor nobody minds. */
+static uint64_t owed(const struct sqlite_store *store)
+{
+    uint64_t floor = store->config.disk_floor_bytes;
+    uint64_t usual = USUAL_CHECKPOINTS * store->config.checkpoint_bytes;
+
+    usual = usual < floor / 2 ? usual : floor / 2;
+    return floor > 0 && store->checkpoint.wal_bytes > usual ? store->checkpoint.wal_bytes - usual : 0;
+}
+
+static bool is_free(const struct sqlite_store *store, uint64_t bytes)
+{
+    return store->free_disk_bytes >= bytes && store->free_disk_bytes - bytes >= owed(store);
+}
+
 bool room_is_short(const struct sqlite_store *store)
 {
-    return store->free_disk_bytes < store->config.disk_floor_bytes;
+    return !is_free(store, store->config.disk_floor_bytes);
+}
+
+bool room_is_owed(const struct sqlite_store *store, uint32_t part)
+{
+    return owed(store) > 0 && !is_free(store, store->config.disk_floor_bytes / part);
 }
 
 bool room_is_full(const struct sqlite_store *store)

@@ -35,6 +35,9 @@ void room_note(struct sqlite_store *store, bool was_found);
 /* At a start, before anything is known: only gives the reserve up. */
 void room_look_first(struct sqlite_store *store);
 
+/* A WAL is longer than usual, and the next checkpoint might need more than is free above a part of the floor. */
+bool room_is_owed(const struct sqlite_store *store, uint32_t part);
+
 /* Publications are refused; there is nothing left. */
 bool room_is_short(const struct sqlite_store *store);
 bool room_is_full(const struct sqlite_store *store);

@@ -46,7 +46,8 @@ void store_sample_disk(struct sqlite_store *store)
     struct stat file;
 
     if (store->disk_sampled_at != 0 && now - store->disk_sampled_at < DISK_SAMPLE_MS &&
-        store->free_disk_bytes / NEAR_THE_FLOOR >= store->config.disk_floor_bytes)
+        store->free_disk_bytes / NEAR_THE_FLOOR >=
+            store->config.disk_floor_bytes + store->checkpoint.wal_bytes / NEAR_THE_FLOOR)
         return;
     store->disk_sampled_at = now;
     if (statvfs(store->config.directory, &fs) == 0)

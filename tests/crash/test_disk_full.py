@@ -11,7 +11,7 @@ import time
 
 import tap
 
-from psbroker_test import Case, wait_until
+from psbroker_test import Case, Process, wait_until
 from small_disk import SmallDisk
 
 MIB = 1 << 20
@@ -121,6 +121,24 @@ class BelowTheFloor(DiskCase):
         self.assertEqual(process.wait(), 6, process.err)
         self.assertIn("disk_full", process.err)
         self.assertEqual([name for name in os.listdir(self.dir) if "copy" in name], [])
+        self.assertGreater(len(self.history(server, "t")), stored)
+        self.assertEqual(server.terminate(), 0, server.err)
+
+    def test_what_an_outside_reader_keeps_in_the_wal_has_room_when_it_goes(self):
+        self.mount("160M")
+        server = self.start_broker("--disk-floor", "16M")
+        self.pub(server, "t", "first")
+        reader = Process([*self.disk.enter, "sqlite3", "-readonly", self.path("disk", "data", "psbroker.db")])
+        self.addCleanup(reader.end)
+        reader.write(b"begin; select count(*) from messages;\n")
+        reader.stdout.wait_lines(1)
+        stored = 1 + self.lines(server, "t", LOG, 2000, 6)
+        self.assertGreater(self.disk.free(), os.path.getsize(f"{self.disk.seen}/data/psbroker.db-wal") // 2)
+        self.assertEqual(self.run_psctl(server, "sub", "t", "-i", "s", "--from-beginning", "--count", "1").lines(),
+                         ["first"])
+        reader.close_stdin()
+        self.assertEqual(reader.wait(), 0)
+        self.resumes(server, "t")
         self.assertGreater(len(self.history(server, "t")), stored)
         self.assertEqual(server.terminate(), 0, server.err)
 
