@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -127,7 +126,6 @@ static int open_copy(struct sqlite_store *store)
         rc = sqlite3_exec(backup->copy, sql, NULL, NULL, NULL);
     if (rc != SQLITE_OK)
         return rc;
-    backup->most_left = INT_MAX;
     backup->copier = sqlite3_backup_init(backup->copy, "main", store->db.handle, "main");
     return backup->copier == NULL ? sqlite3_extended_errcode(backup->copy) : SQLITE_OK;
 }
@@ -159,30 +157,31 @@ static int finish_copy(struct sqlite_store *store)
     return SQLITE_OK;
 }
 
-/* A copy that nobody fetches must not keep publications from their room. */
-static bool gives_way(const struct sqlite_store *store)
+void backup_give_way(struct sqlite_store *store)
 {
     enum store_backup_phase phase = store->backup.state.phase;
 
-    return (phase == STORE_BACKUP_COPYING || phase == STORE_BACKUP_READY) &&
-           (room_is_short(store) || room_is_full(store));
+    if (phase == STORE_BACKUP_COPYING || phase == STORE_BACKUP_READY)
+        fail(store, SQLITE_FULL);
 }
 
-/* Commits may add more than is copied in a moment: were there not fewer pages left each time, it might never end. */
-static bool goes_on(const struct backup *backup, uint64_t until)
+/* Pages that came since the last step. Commits may add more than is copied in a moment: were they not copied too, and some
+ * of the others, it might never end. */
+static int added(const struct backup *backup)
 {
-    return monotonic_us() < until || sqlite3_backup_remaining(backup->copier) > backup->most_left;
+    return sqlite3_backup_pagecount(backup->copier) - (int)(backup->state.total / PAGE_BYTES);
 }
 
 static int copy_some(const struct sqlite_store *store)
 {
     const struct backup *backup = &store->backup;
     uint64_t until = monotonic_us() + STEP_MICROSECONDS;
-    int rc = SQLITE_OK;
+    int rc = SQLITE_OK, copied = 0;
 
     if (store->config.backup_pages > 0)
         return sqlite3_backup_step(backup->copier, (int)store->config.backup_pages);
-    while (rc == SQLITE_OK && goes_on(backup, until))
+    for (; rc == SQLITE_OK && (monotonic_us() < until || copied < added(backup) + GAIN_PAGES);
+         copied += PAGES_AT_ONCE)
         rc = sqlite3_backup_step(backup->copier, PAGES_AT_ONCE);
     return rc;
 }
@@ -192,8 +191,8 @@ void backup_step(struct sqlite_store *store)
     struct backup *backup = &store->backup;
     int rc = SQLITE_OK;
 
-    if (gives_way(store))
-        fail(store, SQLITE_FULL);
+    if (room_is_short(store) || room_is_full(store))
+        backup_give_way(store);
     if (backup->state.phase != STORE_BACKUP_COPYING)
         return;
     if (backup->copier == NULL)
@@ -206,7 +205,6 @@ void backup_step(struct sqlite_store *store)
 
         backup->state.total = pages * PAGE_BYTES;
         backup->state.copied = (pages - (uint64_t)left) * PAGE_BYTES;
-        backup->most_left = left > GAIN_PAGES ? left - GAIN_PAGES : 0;
     }
     if (rc == SQLITE_DONE)
         rc = finish_copy(store);

@@ -1,5 +1,5 @@
 /* A consistent copy of the database, made on the writer's connection in steps between commits, into `psbroker.backup`
- * beside it: of about 2 ms, or until fewer pages are left than behind the last one. Writer thread. */
+ * beside it: of about 2 ms, or until what was added and some more is copied. Writer thread. */
 #ifndef PSBROKER_BACKUP_H
 #define PSBROKER_BACKUP_H
 
@@ -14,7 +14,6 @@ struct backup {
     char *path;
     sqlite3 *copy;          /* while copying */
     sqlite3_backup *copier; /* NULL before the first step */
-    int most_left;          /* pages, at the end of the next step */
 };
 
 /* Removes what an earlier process left. PS_OK or PS_NO_MEMORY. */
@@ -25,6 +24,10 @@ void backup_deinit(struct backup *backup); /* takes the zero state; removes the 
 enum ps_status backup_admit(struct sqlite_store *store);
 void backup_begin(struct sqlite_store *store);
 void backup_end(struct sqlite_store *store);
+
+/* Where there is no room: a copy, also one that nobody fetches, must not keep publications from it, nor begin again with
+ * each that finds none, for what is rolled back makes SQLite copy from the first page on. */
+void backup_give_way(struct sqlite_store *store);
 
 /* Between transactions: goes on for a moment if there is one to go on with. */
 void backup_step(struct sqlite_store *store);

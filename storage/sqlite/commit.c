@@ -195,8 +195,10 @@ static enum ps_status fail(struct sqlite_store *store, struct store_op **ops, si
         return status;
     }
     if (is_survivable(status)) {
-        if (status == PS_DISK_FULL)
+        if (status == PS_DISK_FULL) {
             room_note(store, false);
+            backup_give_way(store);
+        }
         store->is_version_lost |= status == PS_NO_MEMORY;
         refuse_all(ops, count, status);
         return PS_OK;

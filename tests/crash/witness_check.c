@@ -18,6 +18,11 @@ struct check {
 
 enum { TELL_EVERY = 1024 };
 
+static const char *name_of(enum ledger_reading reading)
+{
+    return reading == LEDGER_WHOLE ? "replay" : reading == LEDGER_COPY ? "copy" : "rest";
+}
+
 static void close_client(struct check *check)
 {
     if (check->client != NULL)
@@ -144,8 +149,10 @@ static void ended_cb(struct psc_subscription *subscription, const struct psc_err
     if (reason->status == PS_END_REACHED &&
         psc_list_subscriptions(check->client, (struct psc_bytes){0}, subscription_cb, check) == PS_OK)
         return;
-    if (reason->status != PS_CONNECTION_LOST)
-        ledger_complain(check->witness->ledger, "the replay ended with %s: %s",
+    /* What is left of a log may have damage, where it is named. */
+    if (reason->status != PS_CONNECTION_LOST &&
+        !(check->reading == LEDGER_REST && reason->status == PS_DAMAGED && reason->has_range))
+        ledger_complain(check->witness->ledger, "%s: the replay ended with %s: %s", name_of(check->reading),
                         ps_status_name(reason->status), reason->text);
     close_client(check);
 }
@@ -164,7 +171,7 @@ bool witness_check(struct witness *witness, const char *socket, enum ledger_read
                                            .ended = ended_cb,
                                            .data = &check};
 
-    check.view = ledger_view_new(witness->ledger, reading == LEDGER_WHOLE ? "replay" : "copy", reading);
+    check.view = ledger_view_new(witness->ledger, name_of(reading), reading);
     check.stands = calloc((size_t)plan->cursors * plan->topics + 1, sizeof *check.stands);
     if (check.stands == NULL || psc_new(&witness->loop, &options, &check.client) != PS_OK ||
         psc_subscribe(check.client, &replay, &check.replay) != PS_OK)

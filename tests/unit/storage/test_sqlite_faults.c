@@ -196,6 +196,36 @@ Test(sqlite_faults, a_backup_ends_though_the_commit_it_came_with_is_refused)
     ASSERT_NO_LEAKS();
 }
 
+/* What is rolled back makes SQLite copy from the first page on: work that finds no room again and again had no end. */
+Test(sqlite_faults, a_backup_gives_way_to_work_that_finds_no_room)
+{
+    struct sqlite_case place;
+    struct many *batch = malloc(sizeof *batch);
+    struct store_op begin = {.kind = STORE_BACKUP};
+    bool more = true;
+    int steps = 0;
+
+    fault_vfs_install();
+    sqlite_case_init(&place);
+    place.config.backup_pages = 1;
+    place.config.epoch_rows = 10;
+    sqlite_case_open(&place);
+    make_batch(batch);
+    cr_assert_eq(sqlite_case_commit(&place, &batch->op), PS_OK);
+    cr_assert_eq(sqlite_case_commit(&place, &begin), PS_OK);
+    cr_assert_eq(place.state.backup.phase, STORE_BACKUP_COPYING);
+    fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_FULL);
+    while (more && steps++ < 1000)
+        cr_assert_eq(store_work(place.store, &more, &place.state), PS_OK);
+    fault_vfs_set(FAULT_WAL_WRITE, 0, SQLITE_OK);
+    cr_assert_eq(place.state.backup.phase, STORE_BACKUP_FAILED, "%d after %d steps", place.state.backup.phase,
+                 steps);
+    cr_assert_eq(place.state.backup.status, PS_DISK_FULL);
+    free(batch);
+    sqlite_case_deinit(&place);
+    ASSERT_NO_LEAKS();
+}
+
 /* What a commit answers when its write or sync fails for good, and what the next start finds. */
 static void fail_commit(enum fault_place where, uint64_t after, int code, enum ps_status wanted)
 {
