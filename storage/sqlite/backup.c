@@ -165,8 +165,8 @@ void backup_give_way(struct sqlite_store *store)
         fail(store, SQLITE_FULL);
 }
 
-/* Pages that came since the last step. Commits may add more than is copied in a moment: were they not copied too, and some
- * of the others, it might never end. */
+/* Pages that came since the last step. Commits may add more than is copied in a moment: were they not copied too, and
+ * some of the others, it might never end. */
 static int added(const struct backup *backup)
 {
     return sqlite3_backup_pagecount(backup->copier) - (int)(backup->state.total / PAGE_BYTES);

@@ -25,8 +25,8 @@ enum ps_status backup_admit(struct sqlite_store *store);
 void backup_begin(struct sqlite_store *store);
 void backup_end(struct sqlite_store *store);
 
-/* Where there is no room: a copy, also one that nobody fetches, must not keep publications from it, nor begin again with
- * each that finds none, for what is rolled back makes SQLite copy from the first page on. */
+/* Where there is no room: a copy, also one that nobody fetches, must not keep publications from it, nor begin again
+ * with each that finds none, for what is rolled back makes SQLite copy from the first page on. */
 void backup_give_way(struct sqlite_store *store);
 
 /* Between transactions: goes on for a moment if there is one to go on with. */
