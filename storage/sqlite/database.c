@@ -175,6 +175,21 @@ enum ps_status database_run(struct database *database, sqlite3_stmt *statement)
     return database_status(rc);
 }
 
+int database_prepare_ends(struct database *database)
+{
+    static const enum statement ends[] = {STATEMENT_COMMIT, STATEMENT_ROLLBACK};
+
+    for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+        sqlite3_stmt **slot = &database->statements[ends[i]];
+
+        sqlite3_finalize(*slot);
+        *slot = NULL;
+        if (database_statement(database, ends[i]) == NULL)
+            return sqlite3_extended_errcode(database->handle);
+    }
+    return SQLITE_OK;
+}
+
 enum ps_status database_setting(struct database *database, const char *name, sqlite3_stmt **row)
 {
     sqlite3_stmt *select = database_statement(database, STATEMENT_GET_SETTING);

@@ -53,6 +53,10 @@ sqlite3_stmt *database_statement(struct database *database, enum statement state
 /* Steps to the end and resets. PS_OK or what went wrong; NULL is allowed and gives the connection's error. */
 enum ps_status database_run(struct database *database, sqlite3_stmt *statement);
 
+/* COMMIT and ROLLBACK: what was begun can be ended without memory from then on. Behind migrations, as these outdate
+ * what was prepared before. A code of SQLite's. */
+int database_prepare_ends(struct database *database);
+
 /* The last error as ours, never PS_OK. */
 enum ps_status database_error(struct database *database);
 

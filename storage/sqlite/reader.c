@@ -88,6 +88,8 @@ enum ps_status reader_open(const struct store_vtable *vtable, const char *path, 
     if (rc == SQLITE_OK)
         rc = sqlite3_create_function(reader->db.handle, "show_row", ROW_COLUMNS,
                                      SQLITE_UTF8 | SQLITE_DIRECTONLY, reader, show_row, NULL, NULL);
+    if (rc == SQLITE_OK)
+        rc = database_prepare_ends(&reader->db);
     gate_leave(gate);
     if (rc != SQLITE_OK) {
         reader_close(&reader->base);

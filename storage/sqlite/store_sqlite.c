@@ -250,6 +250,8 @@ static enum ps_status open_database(struct sqlite_store *store, char *error, siz
         status = schema_check(store->db.handle, error, error_size);
     if (status == PS_OK)
         status = database_status(rows_register(store->db.handle, &store->source));
+    if (status == PS_OK)
+        status = database_status(database_prepare_ends(&store->db));
     return status;
 }
 

@@ -97,16 +97,9 @@ enum ps_status transaction_begin(struct sqlite_store *store)
 enum ps_status transaction_end(struct sqlite_store *store)
 {
     sqlite3_stmt *commit = database_statement(&store->db, STATEMENT_COMMIT);
-    int rc, extended;
+    int rc = sqlite3_step(commit);
+    int extended = sqlite3_extended_errcode(store->db.handle);
 
-    if (commit == NULL) {
-        enum ps_status status = database_error(&store->db);
-
-        transaction_roll_back(store);
-        return status;
-    }
-    rc = sqlite3_step(commit);
-    extended = sqlite3_extended_errcode(store->db.handle);
     sqlite3_reset(commit);
     if (rc == SQLITE_DONE) {
         append_promote(store);
