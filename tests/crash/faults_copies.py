@@ -103,10 +103,11 @@ def cut(data, chance):
     return f"the WAL cut from {size} to {left} bytes"
 
 
-def try_start(watched, data, what):
-    """Whether a broker takes what is left: `all`; or why not: a `loss`, or `damaged` where a checkpoint was under way."""
+def try_start(watched, data, what, *arguments):
+    """Whether a broker takes what is left: `all`; or why not: a `loss`, or `damaged` where a checkpoint was under way,
+    which has put pages of later commits into the file."""
     socket = f"unix:{os.path.join(watched.directory, 'copy-socket')}"
-    process = Process([watched.program, "--data", data, "--listen", socket])
+    process = Process([watched.program, "--data", data, "--listen", socket, *arguments])
     try:
         wait_until(lambda: not process.running() or b"listening" in process.stdout.data, "a start or its refusal")
         if process.running():
@@ -118,11 +119,11 @@ def try_start(watched, data, what):
         watched.complain(f"{what}: a start ended with {code}: {process.err[-1500:]}")
     if code == 0:
         return "all"
-    if re.search(r"messages with seq \d+ to \d+|changes of subscriptions", process.err):
-        return "loss"
-    if "is damaged" not in process.err:
+    if "is damaged" in process.err:
+        return "damaged"
+    if not re.search(r"messages with seq \d+ to \d+|changes of subscriptions", process.err):
         watched.complain(f"{what}: the refusal names nothing: {process.err[-1500:]}")
-    return "damaged"
+    return "loss"
 
 
 def cut_wal(watched):
@@ -139,8 +140,8 @@ def cut_wal(watched):
     found = try_start(watched, data, what)
     if found == "all":
         watched.check_copy(data)
-    elif found == "loss":
-        watched.check_copy(data, "--accept-loss", whole=False)
+    elif found == "loss" and try_start(watched, data, what, "--accept-loss") == "all":
+        watched.check_copy(data, whole=False)
     shutil.rmtree(data)
     return counts
 
