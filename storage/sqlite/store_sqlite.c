@@ -303,6 +303,9 @@ static void explain(const struct sqlite_store *store, enum ps_status status, cha
     const char *reason = store->db.handle == NULL ? "out of memory" : sqlite3_errmsg(store->db.handle);
     const char *path = store->path;
 
+    /* SQLite saw nothing wrong, we did. */
+    if (status == PS_DAMAGED && database_status(sqlite3_extended_errcode(store->db.handle)) == PS_OK)
+        reason = "what it holds contradicts itself";
     switch (status) {
     case PS_FOREIGN_FILE:
         snprintf(error, error_size,
