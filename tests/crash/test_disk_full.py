@@ -125,8 +125,9 @@ class BelowTheFloor(DiskCase):
         self.assertEqual(server.terminate(), 0, server.err)
 
     def test_what_an_outside_reader_keeps_in_the_wal_has_room_when_it_goes(self):
-        self.mount("160M")
-        server = self.start_broker("--disk-floor", "16M")
+        # Half of the floor, where more than publications is refused, is more than is written between two looks at it.
+        self.mount("288M")
+        server = self.start_broker("--disk-floor", FLOOR)
         self.pub(server, "t", "first")
         reader = Process([*self.disk.enter, "sqlite3", "-readonly", self.path("disk", "data", "psbroker.db")])
         self.addCleanup(reader.end)
