@@ -24,9 +24,9 @@ static bool wal_is_long(const struct sqlite_store *store)
     return store->checkpoint.wal_bytes > store->config.wal_hard_bytes || room_is_owed(store, 2);
 }
 
-/* Whether everything is taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. The last refuses more, so it comes first: what
- * there is a reserve for may not fill the rest of the disk with a WAL. */
-static enum ps_status admission(struct sqlite_store *store)
+/* Looks whether everything is taken: PS_OK, PS_DISK_FULL, PS_STORAGE_BUSY. The last refuses more, so it comes first:
+ * what there is a reserve for may not fill the rest of the disk with a WAL. */
+static void admit(struct sqlite_store *store)
 {
     room_look(store);
     store->admitted = PS_OK;
@@ -34,7 +34,6 @@ static enum ps_status admission(struct sqlite_store *store)
         store->admitted = PS_STORAGE_BUSY;
     else if (room_is_short(store))
         store->admitted = PS_DISK_FULL;
-    return store->admitted;
 }
 
 /* Further on not even what gives room back is taken, so that the WAL has an end. */
@@ -215,17 +214,16 @@ static enum ps_status fail(struct sqlite_store *store, struct store_op **ops, si
 static enum ps_status commit_ops(struct sqlite_store *store, struct store_op **ops, size_t count)
 {
     enum ps_status status = checkpoint_if_due(store);
-    enum ps_status admitted;
 
     if (status == PS_OK)
         status = transaction_begin(store);
     if (status == PS_OK) {
-        admitted = admission(store);
-        if (admitted == PS_OK)
+        admit(store);
+        if (store->admitted == PS_OK)
             status = sweep_first(store);
         if (status == PS_OK)
             status = execute_all(store, ops, count);
-        if (status == PS_OK && admitted == PS_OK)
+        if (status == PS_OK && store->admitted == PS_OK)
             status = ride_along(store);
         if (status == PS_OK)
             status = transaction_end(store);
@@ -246,24 +244,29 @@ static enum ps_status step_index(struct sqlite_store *store)
 }
 
 /* A commit of background work alone. What fails for good is in store->failure too. */
-static enum ps_status work_step(struct sqlite_store *store,
-                                enum ps_status (*step)(struct sqlite_store *store))
+/* `give_up`, where there is one, takes damage that the step met: nothing else depends on it. */
+struct work {
+    enum ps_status (*step)(struct sqlite_store *store);
+    void (*give_up)(struct sqlite_store *store);
+};
+
+static const struct work index_work = {step_index, NULL};
+static const struct work sweeper_work = {sweeper_step, sweeper_give_up};
+static const struct work shrink_work = {room_shrink, room_give_up_shrinking};
+
+static enum ps_status work_step(struct sqlite_store *store, const struct work *work)
 {
     enum ps_status status = transaction_begin(store);
 
     if (status == PS_OK)
-        status = step(store);
+        status = work->step(store);
     if (status == PS_OK)
         status = transaction_end(store);
     if (status == PS_OK)
         return PS_OK;
     transaction_roll_back(store);
-    if (status == PS_DAMAGED && step == sweeper_step) {
-        sweeper_give_up(store);
-        return PS_OK;
-    }
-    if (status == PS_DAMAGED && step == room_shrink) {
-        room_give_up_shrinking(store);
+    if (status == PS_DAMAGED && work->give_up != NULL) {
+        work->give_up(store);
         return PS_OK;
     }
     fail(store, NULL, 0, status);
@@ -271,14 +274,14 @@ static enum ps_status work_step(struct sqlite_store *store,
 }
 
 /* The index, then the sweeper; whether there is more to do. */
-static bool work(struct sqlite_store *store)
+static bool idle_work(struct sqlite_store *store)
 {
     enum ps_status status = PS_OK;
 
     if (epochs_due(&store->epochs))
-        status = work_step(store, step_index);
+        status = work_step(store, &index_work);
     else if (sweeper_due(store))
-        status = work_step(store, sweeper_step);
+        status = work_step(store, &sweeper_work);
     return status == PS_OK && (epochs_due(&store->epochs) || sweeper_due(store));
 }
 
@@ -304,11 +307,11 @@ static bool reclaim(struct sqlite_store *store)
         if (!epochs_due(&store->epochs))
             status = epochs_close_open(&store->epochs);
         if (status == PS_OK)
-            status = work_step(store, step_index);
+            status = work_step(store, &index_work);
     } else if (sweeper_due(store)) {
-        status = work_step(store, sweeper_step);
+        status = work_step(store, &sweeper_work);
     } else if (!store->room.shrinks_no_more && room_free_pages(store) > 0) {
-        status = work_step(store, room_shrink);
+        status = work_step(store, &shrink_work);
     } else {
         if (store->room.files_too_long)
             store->failure = checkpoint_now(store);
@@ -331,8 +334,9 @@ enum ps_status commit_work(struct store *base, bool *more, struct store_state *s
     if (store->failure == PS_OK)
         store->failure = checkpoint_if_due(store);
     if (store->failure == PS_OK) {
-        if (admission(store) == PS_OK)
-            *more = work(store);
+        admit(store);
+        if (store->admitted == PS_OK)
+            *more = idle_work(store);
         else if (may_reclaim(store))
             *more = reclaim(store);
     }
@@ -348,7 +352,7 @@ void commit_index(struct sqlite_store *store)
 {
     if (epochs_close_open(&store->epochs) != PS_OK)
         return;
-    while (store->failure == PS_OK && epochs_due(&store->epochs) && work_step(store, step_index) == PS_OK)
+    while (store->failure == PS_OK && epochs_due(&store->epochs) && work_step(store, &index_work) == PS_OK)
         ;
 }
 
