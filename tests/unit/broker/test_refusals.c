@@ -5,6 +5,16 @@
 
 #include <criterion/criterion.h>
 
+/* What was asked last comes to an outcome that nobody knows. */
+static void expect_unknown(struct world *world, struct client *client)
+{
+    world->next_commit = PS_UNKNOWN;
+    world_commit(world, 1);
+    const struct server_frame *answer = client_next(client);
+    cr_assert_not_null(answer);
+    cr_assert(answer->error.unknown, "%s", ps_status_name(answer->error.status));
+}
+
 Test(refusals, an_unknown_outcome_of_an_attach_is_told_as_one)
 {
     struct world *world = world_new(NULL);
@@ -12,11 +22,7 @@ Test(refusals, an_unknown_outcome_of_an_attach_is_told_as_one)
     struct client_frame attach = subscribe_frame("A", "s1");
 
     client_request(client, &attach);
-    world->next_commit = PS_UNKNOWN;
-    world_commit(world, 1);
-    const struct server_frame *answer = client_next(client);
-    cr_assert_not_null(answer);
-    cr_assert(answer->error.unknown, "%s", ps_status_name(answer->error.status));
+    expect_unknown(world, client);
     world_free(world);
     ASSERT_NO_LEAKS();
 }
@@ -31,11 +37,7 @@ Test(refusals, an_unknown_outcome_of_a_seek_is_told_as_one)
 
     subscribe(client, "A", "s1", START_NEW, 0);
     client_request(client, &seek);
-    world->next_commit = PS_UNKNOWN;
-    world_commit(world, 1);
-    const struct server_frame *answer = client_next(client);
-    cr_assert_not_null(answer);
-    cr_assert(answer->error.unknown, "%s", ps_status_name(answer->error.status));
+    expect_unknown(world, client);
     world_free(world);
     ASSERT_NO_LEAKS();
 }
