@@ -38,19 +38,36 @@ class Watch(threading.Thread):
             self.wal = max(self.wal, self.server.wal_bytes())
 
 
-class SlowSenders:
-    """Half of them before Hello, half with a frame that never ends; each sends a byte a second."""
+class Crowd:
+    """Peers that a thread keeps busy in `_run()` until `over`."""
 
-    def __init__(self, server, count):
-        self.peers = []
-        for index in range(count):
-            if index % 2:
-                self.peers.append(Wire(server.broker.port).socket)
-            else:
-                self.peers.append(socket.create_connection(("127.0.0.1", server.broker.port)))
+    def __init__(self, peers):
+        self.peers = peers
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+        for peer in self.peers:
+            peer.close()
+
+
+class SlowSenders(Crowd):
+    """Half of them before Hello, half with a frame that never ends; each sends a byte a second."""
+
+    def __init__(self, server, count):
+        peers = []
+        for index in range(count):
+            if index % 2:
+                peers.append(Wire(server.broker.port).socket)
+            else:
+                peers.append(socket.create_connection(("127.0.0.1", server.broker.port)))
+        super().__init__(peers)
 
     def _run(self):
         data, at = frame(b"\x08" * 4000), 0
@@ -64,42 +81,22 @@ class SlowSenders:
             if self.over.wait(1):
                 return
 
-    def __enter__(self):
-        return self
 
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
-        for peer in self.peers:
-            peer.close()
-
-
-class SlowReaders:
+class SlowReaders(Crowd):
     """Each replays all there is at a megabyte a second."""
 
     PIECE, PAUSE = 16 * 1024, 1 / 64
 
     def __init__(self, server, count):
-        self.clients = [Wire(server.broker.port) for _ in range(count)]
-        for client in self.clients:
+        clients = [Wire(server.broker.port) for _ in range(count)]
+        for client in clients:
             client.subscribe(HISTORY, start=wire.BEGINNING)
-        self.over = threading.Event()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+        super().__init__(clients)
 
     def _run(self):
         while not self.over.wait(self.PAUSE):
-            for client in self.clients:
+            for client in self.peers:
                 client.socket.recv(self.PIECE)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.thread.join()
-        for client in self.clients:
-            client.close()
 
 
 def stopped(server, count):
